@@ -1,0 +1,86 @@
+"""An HTTP server with replaceable handlers, on microdot."""
+
+import asyncio
+
+from microdot import Microdot
+
+
+class AkriServer:
+    """Endpoints of one board. Handlers take microdot's request, and may be coroutines.
+
+    A handler set again for the same path and method replaces the one before, also while the
+    server runs. An endpoint without a handler answers 404.
+    """
+
+    def __init__(self):
+        self._handlers = {}
+        self._app = None
+        self._task = None
+
+    def set_handler_generic(self, uri, method, h):
+        """Call h(req) for `method` on `uri`. Raises ValueError."""
+        if not callable(h):
+            raise ValueError("handler for %s %s is not callable" % (method, uri))
+        if not uri.startswith("/"):
+            raise ValueError("uri %r: expected a path that starts with /" % (uri,))
+        self._handlers[uri, method.upper()] = h
+        if self._app is not None:
+            self._route(uri, method.upper())
+
+    def set_handler_generic_with_context(self, uri, method, h, context):
+        """Call h(req, context) for `method` on `uri`."""
+        if not callable(h):
+            raise ValueError("handler for %s %s is not callable" % (method, uri))
+        self.set_handler_generic(uri, method, lambda req: h(req, context))
+
+    def set_update_handler(self, h, status=None, cancel=None):
+        """POST /update; with `status` also GET, with `cancel` also DELETE."""
+        for method, handler in (("POST", h), ("GET", status), ("DELETE", cancel)):
+            if handler is not None:
+                self.set_handler_generic("/update", method, handler)
+
+    def start(self, host="0.0.0.0", port=80):
+        """Start serving as a task on the running loop; returns the task, which ends with the
+        server. OSError (a port in use) comes out of the task, and of `started`."""
+        if self._task is not None and not self._task.done():
+            raise RuntimeError("the server runs already")
+        self._app = Microdot()
+        for uri, method in self._handlers:
+            self._route(uri, method)
+        self._task = asyncio.create_task(self._app.start_server(host, port))
+        return self._task
+
+    async def started(self):
+        """Wait until the port is open. Raises what kept the server from starting."""
+        while getattr(self._app, "server", None) is None:
+            if self._task.done():
+                await self._task
+            await asyncio.sleep(0.01)  # microdot tells nobody when it listens
+
+    @property
+    def port(self):
+        """The port served (useful after starting on port 0; CPython only)."""
+        return self._app.server.sockets[0].getsockname()[1]
+
+    async def end(self):
+        """Stop serving and free the port. Does nothing when no server runs."""
+        if self._task is None:
+            return
+        task, self._task = self._task, None
+        if getattr(self._app, "server", None) is not None:
+            self._app.shutdown()
+        task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError:
+            pass
+        self._app = None
+
+    def _route(self, uri, method):
+        key = (uri, method)
+        routed = getattr(self._app, "routed", None)
+        if routed is None:
+            routed = self._app.routed = set()
+        if key not in routed:
+            routed.add(key)
+            self._app.route(uri, methods=[method])(lambda req: self._handlers[key](req))

@@ -1,0 +1,29 @@
+"""Why an update did not happen. The code is stable; `GET /update` and the logs carry it."""
+
+
+class OtaError(Exception):
+    """An update failed. `code` is stable, `message` names what was expected and what was found."""
+
+    may_retry = False
+
+    def __init__(self, code, message):
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+    def __str__(self):
+        return self.message
+
+
+class PeerError(OtaError):
+    """The network or the agent failed in a way that another attempt may not."""
+
+    may_retry = True
+
+
+class BadRequest(OtaError):
+    """A request to `/update` that cannot be taken; `status` is the HTTP status it gets."""
+
+    def __init__(self, message, status=400):
+        super().__init__("bad-request", message)
+        self.status = status

@@ -1,0 +1,283 @@
+"""OtaService: the handlers, and one update at a time with its attempts.
+
+The eight steps of an update are `OtaService._attempt`; what they do stands in the modules
+beside this one.
+"""
+
+import asyncio
+import json
+
+import dice
+from esp_image import ImageError, ImageParser, acceptance
+
+from . import compat, confirm, measurements, protocol1, trust
+from .config import Config
+from .errors import BadRequest, OtaError
+from .request import parse_address, parse_update_request
+from .session import FAILED, IDLE, Session
+
+_ACCEPTED = "Received update request: About to update (Secure)\n"
+
+
+class OtaService:
+    """Updates one board.
+
+    board: the hardware (virtual_esp32.VirtualBoard on a laptop). settings: see config.Config.
+    on_progress(received, total): called after each chunk, total None while unknown.
+    on_event(name, detail): called at each step, for logs; detail is one line.
+    """
+
+    def __init__(self, board, settings=None, self_test=None, on_progress=None, on_event=None):
+        self.board = board
+        self.config = Config(settings)
+        self._self_test = self_test
+        self._on_progress = on_progress
+        self._on_event = on_event
+        self._session = None
+        self._task = None
+        self._error = None
+        self._certificate = None
+        if confirm.was_rolled_back(board):
+            self._error = OtaError("rolled-back", "the firmware installed last did not confirm itself")
+
+    # -- endpoints ----------------------------------------------------------------------------
+
+    def ota_request_handler(self, req):
+        """POST /update: start an update from the agent that the body names. The answer goes out
+        before the update starts."""
+        try:
+            host, port = parse_update_request(
+                req.body, req.headers.get("Content-Type"), self.config.agent_port
+            )
+            self._refuse_second()
+        except BadRequest as error:
+            return error.message + "\n", error.status, _text()
+        answered = asyncio.Event()
+        self._task = asyncio.create_task(self._after_answer(answered, host, port))
+        headers = _text()
+        headers["Content-Length"] = str(len(_ACCEPTED))
+        return _then(_ACCEPTED, answered.set), 200, headers
+
+    def ota_status_handler(self, req):
+        """GET /update: where the update stands."""
+        return json.dumps(self.status()), 200, {"Content-Type": "application/json"}
+
+    def ota_cancel_handler(self, req):
+        """DELETE /update: cancel a running update."""
+        if not self.is_updating:
+            return "no update is running\n", 404, _text()
+        self._task.cancel()
+        return "update cancelled\n", 200, _text()
+
+    def onboard_request_handler(self, req):
+        """GET /onboard: the board's DICE certificate, DER, or PEM when asked for."""
+        try:
+            certificate = self._device_certificate()
+        except Exception as error:
+            self._event("error", "DICE certificate: %s" % type(error).__name__)
+            return "Could not generate the certificate", 500, _text()
+        if "application/x-pem-file" in (req.headers.get("Accept") or ""):
+            pem = dice.certificate.to_pem(certificate)
+            return pem, 200, {"Content-Type": "application/x-pem-file"}
+        return certificate, 200, {"Content-Type": "application/pkix-cert"}
+
+    def info_handler(self, req):
+        """GET /info: what runs here, from the running image's app descriptor."""
+        return json.dumps(self.info()), 200, {"Content-Type": "application/json"}
+
+    # -- what the endpoints say ---------------------------------------------------------------
+
+    @property
+    def is_updating(self):
+        """Whether an update runs now."""
+        return self._task is not None and not self._task.done()
+
+    def status(self):
+        """The answer to GET /update as a dict."""
+        session = self._session
+        error = self._error
+        return {
+            "state": session.state if session else IDLE,
+            "received": session.received if session else 0,
+            "total": session.total if session else None,
+            "attempt": session.attempt if session else 0,
+            "slot": session.slot_label if session else None,
+            "running": self.board.running_partition().info()[4],
+            "confirmed": not confirm.is_pending(self.board),
+            "error": {"code": error.code, "message": error.message} if error else None,
+        }
+
+    def info(self):
+        """The answer to GET /info as a dict."""
+        descriptor = read_descriptor(self.board.running_partition())
+        return {
+            "device": self.board.chip,
+            "application": descriptor.project_name if descriptor else "",
+            "version": descriptor.version if descriptor else "",
+            "slot": self.board.running_partition().info()[4],
+        }
+
+    # -- the update ---------------------------------------------------------------------------
+
+    async def ota_service_begin(self, ip):
+        """Run one whole update from the agent at `ip` (`HOST` or `HOST:PORT`).
+
+        Ends with the board's reset. Raises OtaError; the board then keeps what it had.
+        """
+        host, port = parse_address(ip, self.config.agent_port)
+        self._refuse_second()
+        self._task = asyncio.create_task(self._update(host, port))
+        await self._task
+
+    async def confirm(self):
+        """After a boot: confirm new firmware, or go back to the old. See confirm.confirm."""
+        outcome = await confirm.confirm(self.board, self._self_test, self.config.self_test_s)
+        if outcome != "valid":
+            self._event(outcome, self.board.running_partition().info()[4])
+        return outcome
+
+    async def _after_answer(self, answered, host, port):
+        try:
+            # A client that went away before it had its answer does not hold the update back.
+            await asyncio.wait_for(answered.wait(), 1)
+        except asyncio.TimeoutError:
+            pass
+        try:
+            await self._update(host, port)
+        except OtaError:
+            pass  # its code is at GET /update and in the log
+
+    async def _update(self, host, port):
+        """All attempts of one update; the reason of a failure stays readable."""
+        self._session = None
+        self._error = None
+        try:
+            self._session = session = await self._new_session()
+            while True:
+                try:
+                    await self._attempt(session, host, port)
+                    return
+                except OtaError as error:
+                    self._fail(error)
+                    if not error.may_retry or session.attempt >= self.config.attempts:
+                        raise
+                await asyncio.sleep(self._delay_s(session.attempt))
+        except asyncio.CancelledError:
+            self._fail(OtaError("cancelled", "the update was cancelled"))
+            raise
+        except OtaError as error:
+            self._fail(error)
+            raise
+        except Exception as error:
+            self._fail(OtaError("internal", "%s: %s" % (type(error).__name__, error)))
+            raise
+
+    async def _attempt(self, session, host, port):
+        """One update, steps 2 to 8 of the architecture page (1, the request, is parsed)."""
+        config = self.config
+        session.begin_attempt()
+        certificate = self._device_certificate()
+        self._event("connecting", "%s:%d, attempt %d" % (host, port, session.attempt))
+        reader, writer = await protocol1.open_tls(
+            host, port, config.agent_ca, config.agent_name, config.connect_s
+        )
+        try:
+            session.connected()
+            self._event("attesting", "DICE certificate of %d bytes" % len(certificate))
+            await protocol1.send_certificate(writer, certificate, config.read_s)
+            await protocol1.receive_firmware(reader, session, config.first_byte_s, config.read_s, self._on_progress)
+        finally:
+            await compat.close_stream(writer)
+        self._event("verifying", "%d bytes in %s" % (session.received, session.slot_label))
+        for _ in session.verify_steps():
+            await asyncio.sleep(0)
+        self._event("switching", "boot partition %s" % session.slot_label)
+        session.switch()
+        self._event("rebooting", "into %s" % session.slot_label)
+        self.board.reset()
+
+    async def _new_session(self):
+        board = self.board
+        if not self.config.agent_ca:
+            raise OtaError("no-agent-ca", "no CA certificate for the agent is configured")
+        if confirm.is_pending(board):
+            raise OtaError("not-confirmed", "the running firmware has not confirmed itself yet")
+        running = board.running_partition()
+        slot = running.get_next_update()
+        if slot.info()[2] == running.info()[2]:
+            raise OtaError("no-spare-slot", "the partition table has no slot beside the running one")
+        steps = trust.find_trust_steps(board, self.config.trusted_keys, self.config.allow_unsigned)
+        found = await _stepped(steps)
+        descriptor = read_descriptor(running)
+        expected = acceptance.Expected(
+            chip_id=board.chip_id,
+            chip_revision=board.chip_revision,
+            secure_version_floor=max(
+                board.secure_version, descriptor.secure_version if descriptor else 0
+            ),
+            project_name=self.config.project,
+            policy=self.config.policy,
+            running=descriptor,
+            max_bytes=slot.info()[3],
+        )
+        return Session(slot, expected, found)
+
+    def _refuse_second(self):
+        if self.is_updating:
+            raise BadRequest("an update is running", 409)
+
+    def _fail(self, error):
+        self._error = error
+        session = self._session
+        if session is not None and session.state not in (IDLE, FAILED):
+            session.fail(error)
+        self._event("failed", "%s: %s" % (error.code, error.message))
+
+    def _delay_s(self, attempt):
+        """Seconds before the next attempt: growing by half each time up to a minute, +- 25 %."""
+        delay = min(self.config.retry_delay_s * 1.5 ** (attempt - 1), 60)
+        return delay * (0.75 + compat.random_fraction() / 2)
+
+    def _device_certificate(self):
+        if self._certificate is None:
+            code_hash, config_value = measurements.measure(self.board)
+            uds = dice.uds_from_mac(self.board.mac())
+            self._certificate = dice.device_certificate(uds, code_hash, config_value)
+        return self._certificate
+
+    def _event(self, name, detail):
+        if self._on_event is not None:
+            self._on_event(name, detail)
+
+
+def read_descriptor(partition):
+    """The app descriptor of the image in a partition, or None."""
+    head = bytearray(288)
+    partition.readblocks(0, head, 0)
+    parser = ImageParser(signed=False)
+    try:
+        parser.feed(head)
+    except ImageError:
+        return None
+    return parser.descriptor
+
+
+async def _stepped(steps):
+    """Run a generator to its end, letting other tasks in between its steps; its return value."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+        await asyncio.sleep(0)
+
+
+def _then(text, call):
+    """A response body after which `call` is called: microdot asks for the next piece when the
+    one before is written."""
+    yield text
+    call()
+
+
+def _text():
+    return {"Content-Type": "text/plain; charset=UTF-8"}

@@ -1,0 +1,179 @@
+"""One update as a state machine: fed with bytes, it never touches a socket.
+
+What may happen in which state is the table below. The network side (protocol1) calls the
+methods in that order; a method called in another state is a bug of the caller.
+"""
+
+from esp_image import ImageError, ImageParser, acceptance, readback
+
+from .compat import const
+from .errors import OtaError, PeerError
+from .slot_writer import SlotWriter
+
+IDLE = "idle"
+CONNECTING = "connecting"
+ATTESTING = "attesting"
+RECEIVING = "receiving"
+VERIFYING = "verifying"
+SWITCHING = "switching"
+REBOOTING = "rebooting"
+FAILED = "failed"
+
+_NEXT_STATE = {
+    (IDLE, "attempt"): CONNECTING,
+    (FAILED, "attempt"): CONNECTING,
+    (CONNECTING, "connected"): ATTESTING,
+    (ATTESTING, "accepted"): RECEIVING,
+    (RECEIVING, "whole"): VERIFYING,
+    (VERIFYING, "verified"): SWITCHING,
+    (SWITCHING, "switched"): REBOOTING,
+    (CONNECTING, "failed"): FAILED,
+    (ATTESTING, "failed"): FAILED,
+    (RECEIVING, "failed"): FAILED,
+    (VERIFYING, "failed"): FAILED,
+    (SWITCHING, "failed"): FAILED,
+}
+
+_READ_BYTES = const(4096)
+
+
+class Session:
+    """The update of one slot, over one or more attempts.
+
+    slot: the partition to write (esp32.Partition's methods), never the running one.
+    expected: an acceptance.Expected. trust: a trust.Trust.
+    """
+
+    def __init__(self, slot, expected, trust):
+        self.slot = slot
+        self.slot_label = slot.info()[4]
+        self.state = IDLE
+        self.attempt = 0
+        self.error = None
+        self._slot_bytes = slot.info()[3]
+        self._expected = expected
+        self._trust = trust
+        self._parser = None
+        self._writer = None
+        self._accepted = False
+
+    @property
+    def received(self):
+        """Image bytes received in this attempt."""
+        return self._parser.received if self._parser else 0
+
+    @property
+    def total(self):
+        """The image's whole length, None until its last segment header has passed."""
+        return self._parser.total_bytes if self._parser else None
+
+    @property
+    def is_whole(self):
+        """Whether every byte of the image has been received."""
+        return self._parser.is_complete
+
+    def begin_attempt(self):
+        """Start over with a fresh parser and an untouched writer."""
+        self._go("attempt")
+        self.attempt += 1
+        self.error = None
+        self._accepted = False
+        self._parser = ImageParser(
+            signed=not self._trust.unsigned_allowed or None, max_bytes=self._slot_bytes
+        )
+        self._writer = SlotWriter(self.slot)
+
+    def connected(self):
+        """TLS stands; the certificate goes out next."""
+        self._go("connected")
+
+    def feed(self, chunk):
+        """Take the next bytes of the image; at most one sector of flash is written for 4096.
+
+        Header and app descriptor are checked before the first erase.
+        Raises OtaError as soon as the bytes cannot become an acceptable image.
+        """
+        if self.state == ATTESTING:
+            self._go("accepted")
+        try:
+            self._parser.feed(chunk)
+            if not self._accepted and self._parser.descriptor is not None:
+                self._check_acceptance()
+        except ImageError as error:
+            raise OtaError(error.code, str(error))
+        self._writer.write(chunk)
+
+    def end_of_stream(self):
+        """The stream ended. Raises PeerError when that is too early."""
+        if self.state == ATTESTING:
+            raise OtaError(
+                "attestation-refused",
+                "the agent closed without one byte of firmware: this board was not accepted",
+            )
+        if not self._parser.is_complete and not self._is_whole_unsigned():
+            total = self._parser.total_bytes
+            raise PeerError(
+                "truncated",
+                "the stream ended after %d of %s bytes" % (self.received, total or "unknown"),
+            )
+
+    def verify_steps(self):
+        """Read the slot back and judge the bytes that will boot; yields between sectors.
+
+        Raises OtaError. Afterwards the withheld first bytes are in place.
+        """
+        self._go("whole")
+        self._writer.finish()
+        try:
+            yield from readback.verify_slot_steps(
+                self._read_slot,
+                self._slot_bytes,
+                trusted=self._trust.digests,
+                revoked=self._trust.revoked,
+                only_first_block=self._trust.only_first_block,
+                unsigned_allowed=self._trust.unsigned_allowed,
+                first16=self._writer.withheld,
+            )
+        except ImageError as error:
+            raise OtaError(error.code, str(error))
+        self._go("verified")
+
+    def switch(self):
+        """Make the slot bootable and the one that boots next. Raises OtaError."""
+        self._writer.release()
+        try:
+            self.slot.set_boot()
+        except OSError as error:
+            raise OtaError("set-boot", "the slot was not taken as boot partition: %s" % error)
+        self._go("switched")
+
+    def fail(self, error):
+        """Leave the slot unbootable and the reason readable."""
+        self._go("failed")
+        self.error = error
+        if self._writer is not None:
+            self._writer.discard()
+
+    def _go(self, event):
+        try:
+            self.state = _NEXT_STATE[(self.state, event)]
+        except KeyError:
+            raise RuntimeError("update session: %s in state %s" % (event, self.state))
+
+    def _check_acceptance(self):
+        failures = acceptance.check(self._parser.header, self._parser.descriptor, self._expected)
+        if failures:
+            raise OtaError(failures[0][0], "; ".join(text for _, text in failures))
+        self._accepted = True
+
+    def _is_whole_unsigned(self):
+        if not self._trust.unsigned_allowed:
+            return False
+        try:
+            self._parser.close()
+        except ImageError:
+            return False
+        return True
+
+    def _read_slot(self, offset, buffer):
+        self.slot.readblocks(offset // _READ_BYTES, buffer, offset % _READ_BYTES)

@@ -1,0 +1,136 @@
+"""The board object of a virtual ESP32: what `ota_service` takes for the hardware."""
+
+import asyncio
+
+from esp_partition import otadata, table
+
+from . import bootloader
+from .errors import VirtualBoardError
+from .partition import VirtualPartition
+
+
+class VirtualBoard:
+    """A board on a NorFlash and an EFuse. `boot` comes before anything else.
+
+    rollback: whether its bootloader has rollback support.
+    """
+
+    def __init__(self, flash, efuse, rollback=True):
+        self.flash = flash
+        self.efuse = efuse
+        self.rollback = rollback
+        self.partitions = ()
+        self.decision = None
+        self.reset_requested = False
+        self.halted = asyncio.Event()
+
+    def boot(self):
+        """Run the bootloader. Returns its BootDecision; raises VirtualBoardError if nothing
+        boots (a real chip would reset for ever)."""
+        self.reset_requested = False
+        self.halted = asyncio.Event()
+        self.partitions = bootloader.read_partition_table(self.flash)
+        self.decision = bootloader.boot(self.flash, self.efuse, self.rollback)
+        if self.decision.partition is None:
+            tried = "; ".join("%s: %s" % item for item in self.decision.skipped)
+            raise VirtualBoardError("no bootable image (%s)" % (tried or "no app partition"))
+        return self.decision
+
+    @property
+    def chip(self):
+        """Chip name, as `esp32s3`."""
+        return self.efuse.chip
+
+    @property
+    def chip_id(self):
+        """Chip id of image headers."""
+        return self.efuse.chip_id
+
+    @property
+    def chip_revision(self):
+        """Major * 100 + minor."""
+        return self.efuse.chip_revision
+
+    @property
+    def secure_boot(self):
+        """0 off, 1 Secure Boot V1, 2 Secure Boot V2."""
+        return self.efuse.secure_boot
+
+    @property
+    def key_digests(self):
+        """Secure Boot key digests burnt in eFuse, revoked ones included."""
+        return self.efuse.key_digests
+
+    @property
+    def revoked_digests(self):
+        """Those of key_digests that are revoked."""
+        return [d for d, gone in zip(self.efuse.key_digests, self.efuse.revoked) if gone]
+
+    @property
+    def secure_version(self):
+        """eFuse secure version."""
+        return self.efuse.secure_version
+
+    @property
+    def flash_bytes(self):
+        """Size of the whole flash."""
+        return self.flash.size
+
+    def flash_read(self, offset, buffer):
+        """Fill `buffer` from the whole flash, as MicroPython's esp.flash_read."""
+        self.flash.read_into(offset, buffer)
+
+    def mac(self):
+        """The Wi-Fi station's MAC, 6 bytes."""
+        return self.efuse.mac
+
+    def running_partition(self):
+        """Partition(Partition.RUNNING)."""
+        return VirtualPartition(self, self.decision.partition)
+
+    def find_partitions(self, kind, subtype):
+        """Partition.find(kind, subtype)."""
+        return [VirtualPartition(self, e) for e in table.find(self.partitions, kind, subtype)]
+
+    def mark_app_valid_cancel_rollback(self):
+        """The running image is good (esp_ota_mark_app_valid_cancel_rollback)."""
+        where = bootloader.find_otadata(self.partitions)
+        if where is None:
+            return
+        sector, entry = otadata.confirm(bootloader.read_otadata(self.flash, where))
+        bootloader.write_otadata(self.flash, where, sector, entry)
+
+    def reset(self):
+        """Ask for a reset. On the chip this does not return; here whoever powers the board
+        (`power_on`) ends the application and boots again."""
+        self.reset_requested = True
+        self.halted.set()
+
+
+async def power_on(board, application):
+    """Boot, run `application(board)`, boot again after each reset; ends when the application
+    does. Raises what the application raises, VirtualBoardError if nothing boots."""
+    while True:
+        board.boot()
+        task = asyncio.create_task(_run(board, application))
+        try:
+            await board.halted.wait()
+            if not board.reset_requested:
+                return await task
+        finally:
+            await _end(task)
+
+
+async def _run(board, application):
+    try:
+        return await application(board)
+    finally:
+        board.halted.set()
+
+
+async def _end(task):
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        pass

@@ -1,0 +1,137 @@
+"""eFuse values of a virtual board, in the sidecar file `FLASH.efuse.json`.
+
+Beside the fuses the sidecar keeps what a real board's application would have in its own
+configuration file: the key digests the owner trusts where Secure Boot is off.
+"""
+
+import json
+from binascii import hexlify, unhexlify
+
+from esp_image import chips
+
+from .compat import replace_file
+from .errors import VirtualBoardError
+
+_KEY_SLOTS = 3  # SECURE_BOOT_DIGEST0..2, ESP-IDF components/efuse
+
+
+def sidecar_path(flash_path):
+    """The sidecar's path for a flash file's path."""
+    return str(flash_path) + ".efuse.json"
+
+
+class EFuse:
+    """One chip's fuses.
+
+    mac: 6 bytes. chip: name as `esp32s3`. chip_revision: major * 100 + minor.
+    secure_boot: 0 off, 1 Secure Boot V1, 2 Secure Boot V2. key_digests: up to three of 32 bytes.
+    revoked: one bool per digest. secure_version: 0..16. trusted_keys: the application's own
+    configuration, 32-byte digests.
+    """
+
+    def __init__(self, mac, chip="esp32", chip_revision=300, secure_boot=0, key_digests=(),
+                 revoked=(), secure_version=0, trusted_keys=()):  # fmt: skip
+        self.mac = bytes(mac)
+        self.chip = chip
+        self.chip_revision = chip_revision
+        self.secure_boot = secure_boot
+        self.key_digests = [bytes(digest) for digest in key_digests]
+        self.revoked = list(revoked) or [False] * len(self.key_digests)
+        self.secure_version = secure_version
+        self.trusted_keys = [bytes(digest) for digest in trusted_keys]
+        self._check()
+
+    @property
+    def chip_id(self):
+        """The chip's id in image headers, esp_app_format.h esp_chip_id_t."""
+        return chips.chip_id(self.chip)
+
+    def raise_secure_version(self, value):
+        """Burn the secure version: fuses only rise, a lower value changes nothing."""
+        self.secure_version = max(self.secure_version, value)
+
+    def to_json(self):
+        """The sidecar's text."""
+        return json.dumps(
+            {
+                "mac": format_mac(self.mac),
+                "chip": self.chip,
+                "chip_revision": self.chip_revision,
+                "secure_boot": self.secure_boot,
+                "key_digests": [hexlify(digest).decode() for digest in self.key_digests],
+                "revoked": self.revoked,
+                "secure_version": self.secure_version,
+                "trusted_keys": [hexlify(digest).decode() for digest in self.trusted_keys],
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text):
+        """Raises VirtualBoardError naming the field that is wrong."""
+        try:
+            values = json.loads(text)
+        except ValueError:
+            raise VirtualBoardError("eFuse file: not JSON")
+        if not isinstance(values, dict) or "mac" not in values:
+            raise VirtualBoardError("eFuse file: expected an object with at least a mac")
+        known = {"mac", "chip", "chip_revision", "secure_boot", "key_digests", "revoked",
+                 "secure_version", "trusted_keys"}  # fmt: skip
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise VirtualBoardError("eFuse file: unknown field %s" % unknown[0])
+        values["mac"] = parse_mac(values["mac"])
+        for field in ("key_digests", "trusted_keys"):
+            values[field] = [_digest(field, item) for item in values.get(field, ())]
+        return cls(**values)
+
+    @classmethod
+    def load(cls, flash_path):
+        """The fuses of the flash file's board. Raises VirtualBoardError."""
+        path = sidecar_path(flash_path)
+        try:
+            with open(path) as file:
+                return cls.from_json(file.read())
+        except OSError:
+            raise VirtualBoardError("%s is missing: a flash file has its eFuse values there" % path)
+
+    def save(self, flash_path):
+        replace_file(sidecar_path(flash_path), self.to_json() + "\n")
+
+    def _check(self):
+        if len(self.mac) != 6:
+            raise VirtualBoardError("MAC: expected 6 bytes, found %d" % len(self.mac))
+        if self.chip not in chips.CHIPS:
+            raise VirtualBoardError("chip %r: expected one of %s" % (self.chip, ", ".join(sorted(chips.CHIPS))))
+        if self.secure_boot not in (0, 1, 2):
+            raise VirtualBoardError("secure_boot %r: expected 0, 1 or 2" % (self.secure_boot,))
+        if len(self.key_digests) > _KEY_SLOTS or len(self.revoked) != len(self.key_digests):
+            raise VirtualBoardError("key_digests: expected up to 3, with one revoked flag each")
+        for name in ("chip_revision", "secure_version"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 0:
+                raise VirtualBoardError("%s: expected a number from 0 on" % name)
+
+
+def parse_mac(text):
+    """`aa:bb:cc:dd:ee:ff` as 6 bytes. Raises VirtualBoardError."""
+    parts = text.split(":") if isinstance(text, str) else ()
+    try:
+        if len(parts) == 6 and all(len(part) == 2 for part in parts):
+            return unhexlify("".join(parts))
+    except ValueError:
+        pass
+    raise VirtualBoardError("MAC %r: expected six hex bytes like 24:0a:c4:12:34:56" % (text,))
+
+
+def format_mac(mac):
+    """6 bytes as `aa:bb:cc:dd:ee:ff`."""
+    return ":".join("%02x" % byte for byte in mac)
+
+
+def _digest(field, text):
+    try:
+        digest = unhexlify(text)
+    except (ValueError, TypeError):
+        digest = b""
+    if len(digest) != 32:
+        raise VirtualBoardError("eFuse file: %s holds %r, expected 64 hex digits" % (field, text))
+    return digest
