@@ -1,0 +1,1 @@
+"""The `ota-service` command, one module per subcommand."""

@@ -1,0 +1,37 @@
+"""Reading and writing files for commands: what cannot be done is one line that names the file."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from ota_cli.errors import CommandError
+
+
+def read_bytes(path: Path, what: str) -> bytes:
+    """A file's content. Raises CommandError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CommandError(f"{what} {path}: {_reason(error)}") from None
+
+
+def write_bytes(path: Path, content: bytes, what: str) -> None:
+    """Write a file whole or not at all. Raises CommandError."""
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(name, 0o666 & ~umask)
+            os.replace(name, path)
+        except BaseException:
+            os.unlink(name)
+            raise
+    except OSError as error:
+        raise CommandError(f"{what} {path}: {_reason(error)}") from None
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

@@ -1,0 +1,99 @@
+"""`ota-service image`: look at, verify, sign and build application images."""
+
+from pathlib import Path
+
+import click
+
+from esp_image import ImageError, ImageParser, chips
+from esp_image import build as image_build
+from ota_cli import images, output
+from ota_cli.errors import CommandError
+from ota_cli.files import read_bytes, write_bytes
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.group()
+def image() -> None:
+    """Look at, verify, sign and build application images."""
+
+
+@image.command()
+@click.argument("file", type=_FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def info(file: Path, as_json: bool) -> None:
+    """Show what an image says of itself, and whether it is whole.
+
+    Signatures are shown, not judged: that needs a key (`image verify`).
+    """
+    fields = images.describe(read_bytes(file, "image"), str(file))
+    if as_json:
+        output.print_json(fields)
+    else:
+        output.print_fields(images.readable(fields))
+
+
+@image.command()
+@click.argument("file", type=_FILE)
+@click.option("--key", required=True, type=_FILE, help="Public key, PEM.")
+def verify(file: Path, key: Path) -> None:
+    """Verify that an image is whole and signed by the given key.
+
+    Exit code 0: the image would be accepted by a board that trusts this key. 1: it would not.
+    """
+    digest = images.key_digest(key)
+    try:
+        images.verify(read_bytes(file, "image"), digest)
+    except ImageError as error:
+        raise CommandError(f"{file}: {error.code}: {error}") from None
+    output.console.print(f"{file}: whole, signed by {key} (key digest {digest.hex()})", soft_wrap=True)
+
+
+@image.command()
+@click.argument("file", type=_FILE)
+@click.option("--key", required=True, type=_FILE, help="Private key, PEM: RSA-3072 or ECDSA.")
+@click.option("-o", "--output", "out", required=True, type=_FILE, help="File to write.")
+def sign(file: Path, key: Path, out: Path) -> None:
+    """Sign an image for Secure Boot V2, with Espressif's espsecure.
+
+    Needs the extra: pip install 'esp32-ota-service[signing]'.
+    """
+    content = read_bytes(file, "image")
+    _require_whole(content, file)
+    read_bytes(key, "key")
+    write_bytes(out, images.sign(content, key), "image")
+    output.console.print(f"{out}: {file} signed with {key}", soft_wrap=True)
+
+
+@image.command()
+@click.option("-o", "--output", "out", required=True, type=_FILE, help="File to write.")
+@click.option("--version", required=True, help="Version, at most 31 bytes.")
+@click.option("--project", default="demo", show_default=True, help="Project name, at most 31 bytes.")
+@click.option("--chip", default="esp32", show_default=True, type=click.Choice(sorted(chips.CHIPS)))
+@click.option("--size", type=click.IntRange(min=512), help="Pad to about this many bytes.")
+@click.option("--secure-version", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1))
+def build(
+    out: Path, version: str, project: str, chip: str, size: int | None, secure_version: int
+) -> None:
+    """Build a minimal valid application image, for demonstrations and tests.
+
+    It holds no program, only a valid structure: header, app descriptor, segments, checksum and
+    SHA-256, as esptool would make them.
+    """
+    try:
+        content = image_build.build_app(
+            version, project, chip=chip, size=size, secure_version=secure_version
+        )
+    except ValueError as error:
+        raise CommandError(str(error), exit_code=2) from None
+    write_bytes(out, content, "image")
+    output.console.print(f"{out}: {project} {version} for {chip}, {len(content)} bytes", soft_wrap=True)
+
+
+def _require_whole(content: bytes, file: Path) -> None:
+    parser = ImageParser(signed=None)
+    try:
+        parser.feed(content)
+        parser.close()
+    except ImageError as error:
+        raise CommandError(f"{file}: {error.code}: {error}") from None

@@ -1,0 +1,103 @@
+"""What the image and board commands know of an application image, as plain values."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from esp_image import ImageError, ImageParser, chips, host_keys, readback, signature
+from ota_cli.errors import CommandError
+from ota_cli.files import read_bytes
+
+
+def describe(content: bytes, name: str) -> dict[str, Any]:
+    """Fields of a whole image file. Raises CommandError when it is not one."""
+    parser = ImageParser(signed=None)
+    try:
+        parser.feed(content)
+        parser.close()
+    except ImageError as error:
+        raise CommandError(f"{name}: {error.code}: {error}") from None
+    return fields_of(parser)
+
+
+def fields_of(parser: ImageParser) -> dict[str, Any]:
+    """Fields of a parsed image."""
+    descriptor = parser.descriptor
+    return {
+        "chip": chips.chip_name(parser.header.chip_id),
+        "project": descriptor.project_name if descriptor else None,
+        "version": descriptor.version if descriptor else None,
+        "secure_version": descriptor.secure_version if descriptor else None,
+        "idf_version": descriptor.idf_version if descriptor else None,
+        "built": f"{descriptor.date} {descriptor.time}".strip() if descriptor else None,
+        "segments": len(parser.segments),
+        "image_bytes": parser.image_bytes,
+        "total_bytes": parser.total_bytes,
+        "sha256": parser.sha256.hex() if parser.sha256 else None,
+        "signatures": signatures(parser.signature_sector),
+    }
+
+
+def signatures(sector: bytes | None) -> list[dict[str, str]]:
+    """The signature blocks of a signature sector; none when there is no sector."""
+    if sector is None:
+        return []
+    return [
+        {"scheme": block.scheme, "key_digest": block.key_digest.hex()}
+        for block in signature.parse_sector(sector)
+    ]
+
+
+def readable(fields: dict[str, Any]) -> dict[str, object]:
+    """The same fields as a person reads them."""
+    shown = dict(fields)
+    blocks = [f"{b['scheme']}, key digest {b['key_digest']}" for b in fields["signatures"]]
+    shown["signatures"] = "\n".join(blocks) or "none"
+    return shown
+
+
+def key_digest(path: Path) -> bytes:
+    """The 32-byte key digest of a public key file (PEM). Raises CommandError."""
+    try:
+        return host_keys.key_digest_of_public_key(read_bytes(path, "key"))
+    except ValueError as error:
+        raise CommandError(f"key {path}: {error}") from None
+
+
+def verify(content: bytes, digest: bytes) -> None:
+    """Raise ImageError unless the image is whole and signed by the key with this digest."""
+    readback.verify_slot(reader(content), len(content), trusted=[digest])
+
+
+def reader(content: bytes) -> Callable[[int, memoryview | bytearray], None]:
+    """A `read(offset, buffer)` over bytes; past their end it reads FF, as erased flash does."""
+
+    def read(offset: int, buffer: memoryview | bytearray) -> None:
+        piece = content[offset : offset + len(buffer)]
+        buffer[: len(piece)] = piece
+        buffer[len(piece) :] = b"\xff" * (len(buffer) - len(piece))
+
+    return read
+
+
+def sign(content: bytes, key: Path) -> bytes:
+    """The image with a Secure Boot V2 signature sector, made by the espsecure command.
+
+    espsecure is GPL: it is run, never imported. Raises CommandError.
+    """
+    with tempfile.TemporaryDirectory(prefix="ota-service-") as folder:
+        plain, signed = Path(folder, "plain.bin"), Path(folder, "signed.bin")
+        plain.write_bytes(content)
+        command = [sys.executable, "-m", "espsecure", "sign-data", "--version", "2"]
+        command += ["--keyfile", str(key), "--output", str(signed), str(plain)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0 and signed.exists():
+            return signed.read_bytes()
+    said = done.stderr + done.stdout
+    if "No module named" in said:
+        raise CommandError("espsecure is missing: pip install 'esp32-ota-service[signing]'")
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    raise CommandError(f"espsecure did not sign with {key}: {lines[-1] if lines else 'no reason'}")

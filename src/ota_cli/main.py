@@ -1,0 +1,84 @@
+"""The `ota-service` command: puts the subcommands together and turns errors into one line.
+
+Exit codes: 0 done, 1 refused or failed, 2 usage.
+"""
+
+import os
+import sys
+from importlib import import_module
+from importlib.metadata import version
+
+import click
+
+from ota_cli.errors import EXIT_REFUSED, CommandError
+
+# name -> module:object. Loaded when used: `ota-service list` need not load a TLS server.
+_COMMANDS = {
+    "agent": "ota_cli.agent:agent",
+    "attest": "ota_cli.attest:attest",
+    "board": "ota_cli.board:board",
+    "del": "ota_cli.registry:delete",
+    "demo": "ota_cli.demo:demo",
+    "gen-cert": "ota_cli.registry:gen_cert",
+    "image": "ota_cli.image:image",
+    "list": "ota_cli.registry:list_boards",
+    "submit": "ota_cli.registry:submit",
+    "update": "ota_cli.update:update",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        place = _COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        module, name = place.split(":")
+        command = getattr(import_module(module), name)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{place} is not a command")
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("esp32-ota-service"), prog_name="ota-service")
+def cli() -> None:
+    """Secure over-the-air updates for ESP32 boards.
+
+    Exit codes: 0 done, 1 refused or failed, 2 usage.
+    """
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; returns the exit code."""
+    try:
+        result = cli.main(arguments, prog_name="ota-service", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return error.exit_code
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        where = context.command_path if context is not None else "ota-service"
+        message = " ".join(error.format_message().split())
+        click.echo(f"{where}: {message} (see {where} --help)", err=True)
+        return error.exit_code
+    except CommandError as error:
+        click.echo(f"ota-service: {error}", err=True)
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("ota-service: interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone; Python must not complain about it again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_REFUSED
+    return result if isinstance(result, int) else 0
