@@ -31,11 +31,6 @@ def log_line(source: str, name: str, detail: str) -> None:
     print(f"{clock} {source} {name}: {detail}", file=sys.stderr, flush=True)
 
 
-def parse_host_port(text: str, default_port: int) -> tuple[str, int]:
-    """`HOST:PORT`, `HOST` or `:PORT`. Raises ValueError."""
-    host, colon, port = text.rpartition(":")
-    if not colon:
-        host, port = text, str(default_port)
-    if not port.isdecimal() or int(port) > 65535:
-        raise ValueError(f"port {port!r} is not a number from 0 to 65535")
-    return host or "0.0.0.0", int(port)
+def ready_line(text: str) -> None:
+    """Say on standard output that a server listens; flushed, whoever waits for it reads it."""
+    print(text, flush=True)

@@ -5,9 +5,11 @@ component (include/ota-service.h). Endpoints are wired up by whoever serves HTTP
 """
 
 from .errors import OtaError
+from .service import OtaService
 
 __all__ = [
     "OtaError",
+    "OtaService",
     "confirm_boot",
     "info_handler",
     "onboard_request_handler",
@@ -24,8 +26,6 @@ _default = None
 def setup(board, settings=None, self_test=None, on_progress=None, on_event=None):
     """Make the default OtaService; see service.OtaService for the arguments. Returns it."""
     global _default
-    from .service import OtaService
-
     _default = OtaService(board, settings, self_test, on_progress, on_event)
     return _default
 

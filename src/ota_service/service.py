@@ -14,7 +14,7 @@ from . import compat, confirm, measurements, protocol1, trust
 from .config import Config
 from .errors import BadRequest, OtaError
 from .request import parse_address, parse_update_request
-from .session import FAILED, IDLE, Session
+from .session import CONNECTING, FAILED, IDLE, Session
 
 _ACCEPTED = "Received update request: About to update (Secure)\n"
 
@@ -52,6 +52,8 @@ class OtaService:
             self._refuse_second()
         except BadRequest as error:
             return error.message + "\n", error.status, _text()
+        self._session = None
+        self._error = None
         answered = asyncio.Event()
         self._task = asyncio.create_task(self._after_answer(answered, host, port))
         headers = _text()
@@ -97,7 +99,7 @@ class OtaService:
         session = self._session
         error = self._error
         return {
-            "state": session.state if session else IDLE,
+            "state": self._state(),
             "received": session.received if session else 0,
             "total": session.total if session else None,
             "attempt": session.attempt if session else 0,
@@ -106,6 +108,11 @@ class OtaService:
             "confirmed": not confirm.is_pending(self.board),
             "error": {"code": error.code, "message": error.message} if error else None,
         }
+
+    def _state(self):
+        """The session's state; `connecting` before its first attempt and between attempts."""
+        state = self._session.state if self._session else IDLE
+        return CONNECTING if self.is_updating and state in (IDLE, FAILED) else state
 
     def info(self):
         """The answer to GET /info as a dict."""
@@ -135,6 +142,16 @@ class OtaService:
         if outcome != "valid":
             self._event(outcome, self.board.running_partition().info()[4])
         return outcome
+
+    async def end(self):
+        """Cancel a running update and wait for its end: before the application stops."""
+        if not self.is_updating:
+            return
+        self._task.cancel()
+        try:
+            await self._task
+        except (asyncio.CancelledError, OtaError):
+            pass
 
     async def _after_answer(self, answered, host, port):
         try:

@@ -1,0 +1,33 @@
+"""`ota-service attest serve`: run the attestation server."""
+
+import asyncio
+
+import click
+
+from dice_auth.errors import DiceAuthError, RegistryUrlError
+from dice_auth.server import serve as serve_attestation
+from ota_cli import output
+from ota_cli.addresses import LISTEN_ADDRESS, Address
+from ota_cli.errors import EXIT_REFUSED, EXIT_USAGE, CommandError
+from ota_cli.registry import registry_option
+
+
+@click.group()
+def attest() -> None:
+    """The attestation server: is this board one of ours?"""
+
+
+@attest.command()
+@registry_option
+@click.option("--listen", default="0.0.0.0:8000", show_default=True, type=LISTEN_ADDRESS)
+def serve(registry: str, listen: Address) -> None:
+    """Serve until interrupted: POST a board's certificate as PEM, 200 means it is enrolled."""
+
+    def ready(host: str, port: int) -> None:
+        output.ready_line(f"attestation server listening on http://{host}:{port}")
+
+    try:
+        asyncio.run(serve_attestation(registry, listen.host, listen.port, ready=ready))
+    except DiceAuthError as error:
+        code = EXIT_USAGE if isinstance(error, RegistryUrlError) else EXIT_REFUSED
+        raise CommandError(str(error), code) from None

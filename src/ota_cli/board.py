@@ -1,0 +1,131 @@
+"""`ota-service board`: make, run and look at virtual boards."""
+
+import asyncio
+import secrets
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from dice import certificate
+from esp_image import ImageError, chips
+from ota_cli import images, output, virtual_board
+from ota_cli.addresses import LISTEN_ADDRESS, Address
+from ota_cli.errors import EXIT_USAGE, CommandError
+from ota_cli.files import read_bytes, write_bytes
+from ota_cli.sizes import SIZE
+from virtual_esp32 import VirtualBoardError
+from virtual_esp32.application import Application
+from virtual_esp32.board import power_on
+from virtual_esp32.efuse import EFuse, format_mac, parse_mac, sidecar_path
+from virtual_esp32.manufacture import flash_content
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.group()
+def board() -> None:
+    """Virtual ESP32 boards: a flash file, its eFuse values beside it."""
+
+
+@board.command()
+@click.argument("flash", type=_FILE)
+@click.option("--app", required=True, type=_FILE, help="First firmware, goes into ota_0.")
+@click.option("--chip", default="esp32", show_default=True, type=click.Choice(sorted(chips.CHIPS)))
+@click.option("--size", default="4MB", show_default=True, type=SIZE, help="Flash size.")
+@click.option("--mac", help="Wi-Fi MAC, aa:bb:cc:dd:ee:ff. [default: a random one]")
+@click.option("--trust", type=_FILE, help="Public key (PEM) that updates must be signed with. "
+              "[default: the key of the running firmware]")  # fmt: skip
+def create(flash: Path, app: Path, chip: str, size: int, mac: str | None, trust: Path | None) -> None:
+    """Make the flash file of a new board, with MicroPython's OTA partition table."""
+    if flash.exists():
+        raise CommandError(f"{flash} exists: remove it first, or choose another name")
+    content = read_bytes(app, "app")
+    fields = images.describe(content, str(app))
+    if fields["chip"] != chip:
+        raise CommandError(f"{app}: built for {fields['chip']}, the board is {chip} (see --chip)")
+    trusted = [images.key_digest(trust)] if trust is not None else []
+    try:
+        # 02: a locally administered address, so that it is nobody's
+        address = parse_mac(mac) if mac is not None else b"\x02" + secrets.token_bytes(5)
+    except VirtualBoardError as error:
+        raise CommandError(str(error), EXIT_USAGE) from None
+    try:
+        efuse = EFuse(address, chip=chip, trusted_keys=trusted)
+        image = flash_content(size, content)
+    except (VirtualBoardError, ImageError) as error:
+        raise CommandError(str(error)) from None
+    write_bytes(Path(sidecar_path(flash)), efuse.to_json().encode() + b"\n", "eFuse file")
+    write_bytes(flash, bytes(image), "flash file")
+    output.console.print(
+        f"{flash}: {chip}, MAC {format_mac(address)}, {fields['project']} {fields['version']} in ota_0",
+        soft_wrap=True,
+    )
+
+
+@board.command()
+@click.argument("flash", type=_FILE)
+@click.option("--http", default="127.0.0.1:8032", show_default=True, type=LISTEN_ADDRESS)
+@click.option("--agent-ca", type=_FILE, help="CA certificate of the agent, PEM or DER.")
+@click.option("--policy", default="different", show_default=True,
+              type=click.Choice(["different", "newer", "any"]), help="What may be installed.")  # fmt: skip
+@click.option("--project", help="Install only firmware of this project.")
+def run(flash: Path, http: Address, agent_ca: Path | None, policy: str, project: str | None) -> None:
+    """Power the board: boot the flash file and run the example application until interrupted.
+
+    It serves /info, /onboard, /update and /temp. Without --agent-ca it refuses every update.
+    """
+    settings = {"policy": policy, "project": project, "agent_ca": _certificates(agent_ca)}
+
+    def log(name: str, detail: str) -> None:
+        output.log_line("board", name, detail)
+
+    def ready(host: str, port: int) -> None:
+        output.ready_line(f"board listening on http://{host}:{port}")
+
+    application = Application(http.host, http.port, settings, on_event=log, on_ready=ready)
+    with virtual_board.opened(flash) as powered:
+        try:
+            asyncio.run(power_on(powered, application))
+        except VirtualBoardError as error:
+            raise CommandError(f"{flash}: {error}") from None
+        except OSError as error:
+            where = f"{http.host}:{http.port}"
+            raise CommandError(f"cannot listen on {where}: {error.strerror or error}") from None
+
+
+@board.command()
+@click.argument("flash", type=_FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def show(flash: Path, as_json: bool) -> None:
+    """Show what a board's flash holds and what it would boot; changes nothing."""
+    with virtual_board.opened(flash, copy=True) as looked_at:
+        try:
+            fields = virtual_board.describe(looked_at)
+        except VirtualBoardError as error:
+            raise CommandError(f"{flash}: {error}") from None
+    if as_json:
+        output.print_json(fields)
+        return
+    slots = fields.pop("slots")
+    output.print_fields(fields)
+    table = Table("slot", "offset", "size", "project", "version", "state", "image", box=None, pad_edge=False)
+    for slot in slots:
+        row = (slot["project"], slot["version"], slot["state"], slot["image"])
+        table.add_row(
+            slot["label"], f"0x{slot['offset']:x}", f"0x{slot['size']:x}", *(str(c or "-") for c in row)
+        )
+    output.console.print()
+    output.console.print(table)
+
+
+def _certificates(path: Path | None) -> list[bytes]:
+    if path is None:
+        return []
+    content = read_bytes(path, "CA certificate")
+    if not content.startswith(b"\x30"):
+        try:
+            content = certificate.from_pem(content)
+        except certificate.CertificateError as error:
+            raise CommandError(f"CA certificate {path}: {error}") from None
+    return [content]
