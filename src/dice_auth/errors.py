@@ -1,0 +1,28 @@
+"""What can go wrong here, each with a text of one line that a person at a terminal can act on."""
+
+
+class DiceAuthError(Exception):
+    """Root of every error this package raises on purpose."""
+
+
+class RegistryUrlError(DiceAuthError, ValueError):
+    """The registry's URL is not one of the forms understood here."""
+
+
+class RegistryError(DiceAuthError):
+    """The registry cannot answer now: unreachable, locked, damaged or gone.
+
+    It says nothing about any board, so it must become neither an acceptance nor a refusal.
+    """
+
+
+class EnrolmentError(DiceAuthError, ValueError):
+    """What was given for enrolment is not a MAC address, not a board id or not a DICE root."""
+
+
+class AlreadyEnrolledError(DiceAuthError):
+    """The id is enrolled with another root, or the root under another id."""
+
+
+class ListenError(DiceAuthError):
+    """The server cannot listen on the address it was given."""

@@ -1,0 +1,39 @@
+"""What can go wrong here, each with a text of one line that a person at a terminal can act on."""
+
+
+class AgentError(Exception):
+    """Root of every error this package raises on purpose."""
+
+
+class SettingsError(AgentError, ValueError):
+    """A setting is missing or cannot be what it was set to."""
+
+
+class FirmwareError(AgentError):
+    """The firmware file cannot be read, or is not a whole and valid image.
+
+    code: `unreadable`, or the code of the esp_image.ImageError behind it.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class CertificateError(AgentError):
+    """The agent's own certificate or key cannot be read, or they do not belong together."""
+
+
+class ListenError(AgentError):
+    """The agent cannot listen on the address it was given."""
+
+
+class PeerError(AgentError):
+    """A board did not keep to the protocol, or went away. It ends that session only.
+
+    outcome: a stable word for the log and for statistics.
+    """
+
+    def __init__(self, outcome: str, message: str) -> None:
+        super().__init__(message)
+        self.outcome = outcome

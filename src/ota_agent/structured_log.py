@@ -1,0 +1,30 @@
+"""One event, one line of JSON on the package's logger.
+
+JSON because whatever a peer sent is then escaped and cannot forge a line. Where lines go is the
+application's choice; `log_to_stderr` is the choice when it made none.
+"""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+_logger = logging.getLogger("ota_agent")
+
+
+def log_event(event: str, *, level: int = logging.INFO, **fields: object) -> None:
+    """Write one line: the time (UTC), the event's name, then the fields in the order given."""
+    if not _logger.isEnabledFor(level):
+        return
+    time = datetime.now(UTC).isoformat(timespec="milliseconds")
+    _logger.log(level, "%s", json.dumps({"time": time, "event": event, **fields}, default=str))
+
+
+def log_to_stderr() -> None:
+    """Send the lines to stderr, unless the application has set up logging itself."""
+    if _logger.hasHandlers():
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    _logger.addHandler(handler)
+    _logger.setLevel(logging.INFO)
