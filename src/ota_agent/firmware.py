@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from esp_image import ImageError, ImageParser
+from esp_image.chips import chip_name
 from ota_agent.errors import FirmwareError
 
 
@@ -36,10 +37,13 @@ def load_firmware(path: Path) -> Firmware:
         parser.close()
     except ImageError as error:
         raise FirmwareError(error.code, f"firmware {path}: {error}") from error
+    header, descriptor = parser.header, parser.descriptor
+    if header is None or descriptor is None:
+        raise FirmwareError("no-descriptor", f"firmware {path}: no app descriptor")
     return Firmware(
         image=image,
-        chip=parser.header.chip_name,
-        project=parser.descriptor.project_name,
-        version=parser.descriptor.version,
+        chip=chip_name(header.chip_id),
+        project=descriptor.project_name,
+        version=descriptor.version,
         sha256=hashlib.sha256(image).hexdigest(),
     )

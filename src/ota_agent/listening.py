@@ -19,17 +19,22 @@ def open_listener(host: str, port: int) -> socket.socket:
         )[0]
     except (socket.gaierror, UnicodeError) as error:
         raise ListenError(f"cannot listen on {host}:{port}: no such host") from error
-    except OverflowError as error:
-        raise ListenError(f"cannot listen on {host}:{port}: ports are 0 to 65535") from error
+    # The protocol named: asyncio turns Nagle's algorithm off only where it sees TCP here, and
+    # an answer in two writes would wait for the peer's delayed acknowledgement.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
-    except OverflowError as error:
-        raise ListenError(f"cannot listen on {host}:{port}: ports are 0 to 65535") from error
-    except OSError as error:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except (OSError, OverflowError) as error:
+        listener.close()
         raise ListenError(f"cannot listen on {host}:{port}: {_reason(error)}") from error
+    return listener
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: OSError | OverflowError) -> str:
+    if isinstance(error, OverflowError):
+        return "ports are 0 to 65535"
     if error.errno == errno.EADDRINUSE:
         return "the port is in use"
     if error.errno == errno.EACCES:

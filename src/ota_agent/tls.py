@@ -64,11 +64,15 @@ class TlsConnection:
     async def handshake(self) -> None:
         while True:
             try:
-                return self._sock.do_handshake()
+                self._sock.do_handshake()
+                break
             except ssl.SSLWantReadError:
                 await self._readable()
             except ssl.SSLWantWriteError:
                 await self._writable()
+        # A board's certificate follows its last handshake message, which needs no answer in
+        # TLS 1.3: with Nagle's algorithm on, it waits for this acknowledgement.
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     async def read(self, limit: int) -> bytes:
         """1 to limit bytes, or b"" when the peer has closed in good order."""
