@@ -1,0 +1,3 @@
+CHECKSUM_SEED: int
+
+def xor_plain(data: bytes | bytearray | memoryview, start: int, size: int, seed: int) -> int: ...

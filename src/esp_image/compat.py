@@ -1,0 +1,50 @@
+"""Differences between CPython and MicroPython, by feature: constants, hashes, the checksum."""
+
+import hashlib
+
+from .checksum import xor_plain
+
+try:
+    from micropython import const
+except ImportError:
+
+    def const(value):
+        return value
+
+
+sha256 = hashlib.sha256
+sha384 = getattr(hashlib, "sha384", None)
+
+
+def _xor_folded(data, start, size, seed):
+    """xor_plain by folding one long integer: CPython's fast path."""
+    value = int.from_bytes(memoryview(data)[start : start + size], "little")
+    while size > 1:
+        half = (size + 1) // 2
+        value = (value >> (8 * half)) ^ (value & ((1 << (8 * half)) - 1))
+        size = half
+    return value ^ seed
+
+
+def _choose_xor():
+    try:
+        from .checksum_viper import xor_viper
+    except (ImportError, SyntaxError, AttributeError):
+        # CPython, or a port without native code.
+        return _xor_folded if sha384 is not None else xor_plain
+    return xor_viper
+
+
+xor_bytes = _choose_xor()
+
+
+def verification():
+    """The module that verifies signatures: through `cryptography` where there is one.
+
+    Loaded when the first signature is verified, not before.
+    """
+    try:
+        from . import verify_host as chosen
+    except ImportError:
+        from . import verify_board as chosen
+    return chosen

@@ -1,0 +1,141 @@
+"""A whole image read back from its slot: what is verified is what will boot.
+
+One pass, one buffer, one digest: the one the signature covers; for an unsigned image its own
+appended SHA-256. Not judged here: whether it may be installed (`acceptance`).
+"""
+
+from . import compat, signature
+from .compat import const
+from .errors import ImageError
+from .parser import ImageParser
+
+_CHUNK_BYTES = const(4096)
+
+
+class SlotImage:
+    """A verified image. header, descriptor, segments, image_bytes, total_bytes: as the parser's.
+
+    image_digest: SHA-256 that the signature covers (of the padded image; SHA-384 for P-384); for
+    an unsigned image the appended one. sha256: the appended one or None. key_digest: of the key
+    that counted (Secure Boot V1: that key), None for an unsigned image.
+    """
+
+    def __init__(self, parser, image_digest, key_digest):
+        self.header = parser.header
+        self.descriptor = parser.descriptor
+        self.segments = parser.segments
+        self.image_bytes = parser.image_bytes
+        self.total_bytes = parser.total_bytes
+        self.sha256 = parser.sha256
+        self.image_digest = image_digest
+        self.key_digest = key_digest
+
+
+def verify_slot_steps(
+    read,
+    slot_bytes,
+    trusted=(),
+    revoked=(),
+    only_first_block=False,
+    unsigned_allowed=False,
+    first16=None,
+    bootloader=False,
+    v1_keys=None,
+):
+    """Verify the image at the start of a slot; yields after every 4096 bytes.
+
+    read(offset, buffer): fills the buffer from the slot. slot_bytes: the slot's size.
+    trusted, revoked, only_first_block: as signature.verify_steps; an empty `trusted` trusts
+    nobody. unsigned_allowed: with an empty `trusted`, take any image whose appended SHA-256 is
+    right and look at no signature, as a bootloader without Secure Boot does.
+    first16: the image's first 16 bytes, used in place of the slot's. bootloader: a second-stage
+    bootloader. v1_keys: Secure Boot V1 instead, with these public keys (signature.verify_v1_steps).
+    Returns a SlotImage. Raises ImageError, as the parser and signature.verify_steps, and
+    `hash-missing` for an unsigned image without appended SHA-256. Allocates one 4096-byte buffer
+    and one signature sector.
+    """
+    if v1_keys is not None:
+        form = "v1"
+    else:
+        form = not (unsigned_allowed and trusted is not None and not trusted)
+    parser = ImageParser(form, slot_bytes, bootloader, hash=not form, ignore_rest=True)
+    digest = compat.sha256() if form else None
+    yield from _read_steps(read, slot_bytes, first16, parser, digest)
+    if form == "v1":
+        digest = digest.digest()
+        key = yield from signature.verify_v1_steps(parser.v1_trailer, digest, v1_keys)
+    elif form:
+        blocks = signature.parse_sector(parser.signature_sector)
+        digest = digest.digest()
+        if blocks[0].digest_name != "sha256":
+            digest = yield from _sha384_steps(read, parser.signed_bytes, first16)
+        key = yield from signature.verify_blocks_steps(
+            blocks, digest, trusted, revoked, only_first_block, parser.header.chip_id
+        )
+    else:
+        digest, key = parser.sha256, None
+        if digest is None:
+            raise ImageError("hash-missing", "an unsigned image without appended SHA-256")
+    return SlotImage(parser, digest, key)
+
+
+def verify_slot(
+    read,
+    slot_bytes,
+    trusted=(),
+    revoked=(),
+    only_first_block=False,
+    unsigned_allowed=False,
+    first16=None,
+    bootloader=False,
+    v1_keys=None,
+):
+    """verify_slot_steps in one go."""
+    steps = verify_slot_steps(
+        read, slot_bytes, trusted, revoked, only_first_block, unsigned_allowed, first16,
+        bootloader, v1_keys,
+    )  # fmt: skip
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value
+
+
+def _read_steps(read, slot_bytes, first16, parser, digest):
+    """Feed the slot to the parser until the image ends, and its signed part to the digest."""
+    view = memoryview(bytearray(_CHUNK_BYTES))
+    offset = 0
+    while not parser.is_complete and offset < slot_bytes:
+        chunk = view if slot_bytes - offset >= _CHUNK_BYTES else view[: slot_bytes - offset]
+        read(offset, chunk)
+        if first16 is not None and not offset:
+            chunk[: len(first16)] = first16
+        parser.feed(chunk)
+        if digest is not None:
+            _hash_signed(digest, chunk, offset, parser.signed_bytes)
+        offset += len(chunk)
+        yield
+    parser.close()
+
+
+def _hash_signed(digest, chunk, offset, signed_bytes):
+    if signed_bytes is None or offset + len(chunk) <= signed_bytes:
+        digest.update(chunk)
+    elif offset < signed_bytes:
+        digest.update(chunk[: signed_bytes - offset])
+
+
+def _sha384_steps(read, signed_bytes, first16):
+    """The digest for P-384, in a pass of its own: which one it is stands behind the image."""
+    if compat.sha384 is None:
+        raise ImageError("scheme-unsupported", "ECDSA P-384 is verified on a workstation only")
+    digest = compat.sha384()
+    chunk = memoryview(bytearray(_CHUNK_BYTES))
+    for offset in range(0, signed_bytes, _CHUNK_BYTES):
+        read(offset, chunk)
+        if first16 is not None and not offset:
+            chunk[: len(first16)] = first16
+        digest.update(chunk)
+        yield
+    return digest.digest()

@@ -1,0 +1,153 @@
+"""Whose signature counts: Secure Boot V2 sectors and V1 trailers against trusted keys.
+
+Strict: every block present has to be valid, not only the trusted one (the ROM stops at the first
+that is). Not computed here: the digest of the image (`readback`, which also says where it ends).
+"""
+
+import struct
+
+from . import chips
+from .errors import ImageError
+from .signature_block import Block, ecdsa_key_digest, parse_sector, rsa_key_digest
+
+__all__ = [
+    "Block",
+    "ecdsa_key_digest",
+    "parse_sector",
+    "rsa_key_digest",
+    "verify",
+    "verify_blocks_steps",
+    "verify_steps",
+    "verify_v1_steps",
+]
+
+_DIGEST_BYTES = 32
+_SHORT_DIGEST_BYTES = 16
+
+
+def verify_steps(sector, image_digest, trusted, revoked=(), only_first_block=False, chip_id=None):
+    """Verify a Secure Boot V2 signature sector; yields between pieces of work.
+
+    sector: 4096 bytes. image_digest: SHA-256 of the padded image (SHA-384, 48 bytes, for P-384).
+    trusted: key digests of 32 bytes (for the ESP32-C2 also 16), at least one of which has to sign;
+    None takes any key, for reading whose an image is. revoked: key digests that do not count.
+    only_first_block: exactly one block, in position 0, as where the trust comes from the running
+    image's own signature. chip_id: as in the header; where the chip looks at block 0 only (ESP32,
+    ESP32-C2), the trusted key has to be that one's.
+
+    Returns the key digest that counted, 32 bytes. Raises ImageError: `unsigned`,
+    `signature-invalid`, `extra-block`, `digest-mismatch`, `key-untrusted`, `key-revoked`,
+    `scheme-unsupported`.
+    """
+    return (
+        yield from verify_blocks_steps(
+            parse_sector(sector), image_digest, trusted, revoked, only_first_block, chip_id
+        )
+    )
+
+
+def verify(sector, image_digest, trusted, revoked=(), only_first_block=False, chip_id=None):
+    """verify_steps in one go."""
+    return _run(verify_steps(sector, image_digest, trusted, revoked, only_first_block, chip_id))
+
+
+def verify_blocks_steps(blocks, image_digest, trusted, revoked, only_first_block, chip_id):
+    """verify_steps over a sector that has been parsed. What is cheap to refuse comes first."""
+    if only_first_block and len(blocks) > 1:
+        raise ImageError(
+            "extra-block",
+            "%d signature blocks, exactly one is taken when the running image's own signature "
+            "is what is trusted" % len(blocks),
+        )
+    for block in blocks:
+        if block.image_digest != image_digest:
+            raise ImageError(
+                "digest-mismatch",
+                "signature block %d is over another image" % block.position,
+            )
+    counted = _counting_block(blocks, trusted, revoked, chips.by_id(chip_id))
+    for block in blocks:
+        if not (yield from _signature_steps(block)):
+            raise ImageError(
+                "signature-invalid", "signature block %d: the signature is wrong" % block.position
+            )
+    return counted.key_digest
+
+
+def verify_v1_steps(trailer, image_digest, public_keys):
+    """Verify a Secure Boot V1 trailer (ESP32): ECDSA P-256 by one of the configured keys.
+
+    trailer: 68 bytes, version u32 0 and r, s big endian. image_digest: SHA-256 of everything
+    before it. public_keys: 64 bytes each, x and y big endian (espsecure extract-public-key).
+    Returns the key that counted. Raises ImageError: `unsigned`, `signature-invalid`.
+    Source: ESP-IDF secure_boot_signatures_app.c, esp_secure_boot_verify_ecdsa_signature_block.
+    """
+    version = struct.unpack("<I", bytes(trailer[:4]))[0]
+    if version:
+        raise ImageError("unsigned", "signature version 0x%x, Secure Boot V1 has 0" % version)
+    for key in public_keys:
+        if len(key) != 64:
+            raise ValueError("Secure Boot V1 key: expected 64 bytes, got %d" % len(key))
+        x, y = int.from_bytes(key[:32], "big"), int.from_bytes(key[32:], "big")
+        steps = _crypto().ecdsa_steps(chips.ECDSA_P256, x, y, image_digest, bytes(trailer[4:]))
+        if (yield from steps):
+            return key
+    raise ImageError(
+        "signature-invalid",
+        "the Secure Boot V1 signature is by none of %d configured keys" % len(public_keys),
+    )
+
+
+def _counting_block(blocks, trusted, revoked, chip):
+    """The first block whose key is trusted and not revoked."""
+    _check_digests(trusted or (), chip)
+    revoked_seen = False
+    for block in blocks[: chip.signature_blocks if chip else None]:
+        if trusted is not None and not _holds(trusted, block.key_digest):
+            continue
+        if _holds(revoked, block.key_digest):
+            revoked_seen = True
+            continue
+        return block
+    if revoked_seen:
+        raise ImageError("key-revoked", "the image is signed by a revoked key")
+    raise ImageError(
+        "key-untrusted",
+        "none of %d signature blocks that count is by a trusted key" % len(blocks),
+    )
+
+
+def _holds(digests, key_digest):
+    """Whether key_digest is among them; those of 16 bytes stand for their beginning."""
+    return any(bytes(digest) == key_digest[: len(digest)] for digest in digests)
+
+
+def _check_digests(digests, chip):
+    allowed = (_DIGEST_BYTES, chip.key_digest_bytes if chip else _DIGEST_BYTES)
+    for digest in digests:
+        if len(digest) not in allowed:
+            raise ValueError("trusted key digest: expected 32 bytes, got %d" % len(digest))
+
+
+def _signature_steps(block):
+    """Whether the block's signature is right; yields in between."""
+    a, b = block.numbers
+    if block.scheme == chips.RSA:
+        return (yield from _crypto().rsa_steps(a, b, block.image_digest, block.signature))
+    return (
+        yield from _crypto().ecdsa_steps(block.scheme, a, b, block.image_digest, block.signature)
+    )
+
+
+def _crypto():
+    from .compat import verification
+
+    return verification()
+
+
+def _run(steps):
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value

@@ -1,0 +1,187 @@
+"""The Secure Boot V2 signature sector: its blocks, byte by byte. Nothing is verified here.
+
+Layout: ESP-IDF esp_secure_boot.h and ROM secure_boot.h (ets_secure_boot_sig_block_t), espsecure
+for P-384. Stricter than both: blocks stand from position 0 without a gap, everything else in the
+sector is FF, every filler in a block is zero, and all blocks have one scheme (a chip's bootloader
+is built for one, and passes over blocks of another).
+"""
+
+import struct
+from binascii import crc32
+
+from . import chips
+from .compat import const, sha256
+from .errors import ImageError
+
+SECTOR_BYTES = 4096
+BLOCK_BYTES = 1216
+MAX_BLOCKS = 3
+
+_MAGIC = const(0xE7)
+_VERSION_RSA = const(2)
+_VERSION_ECDSA = const(3)
+_CRC_OFFSET = const(1196)
+_RSA_BYTES = const(384)
+_EMPTY = const(0xFF)
+_SCHEME_OF_CURVE = {1: chips.ECDSA_P192, 2: chips.ECDSA_P256, 3: chips.ECDSA_P384}
+
+
+class Block:
+    """One block, its CRC and fillers checked.
+
+    position: 0..2. version: 2 (RSA-3072) or 3 (ECDSA). scheme: as in `chips`. image_digest: 32
+    bytes, 48 for P-384, by digest_name. key_digest: SHA-256 of the key as the block holds it, 32
+    bytes. numbers: (n, e) or (x, y). signature: bytes big endian, (r || s) for ECDSA.
+    """
+
+    def __init__(self, raw, position):
+        self.position = position
+        self.version = raw[1]
+        self._raw = raw
+        if self.version == _VERSION_RSA:
+            self._read_rsa(raw)
+        else:
+            self._read_ecdsa(raw)
+
+    @property
+    def numbers(self):
+        """The public key: (n, e) for RSA, (x, y) for ECDSA."""
+        raw = self._raw
+        if self.version == _VERSION_RSA:
+            return _little(raw, 36, 384), _little(raw, 420, 4)
+        at, size = self._key_offset + 1, self._coordinate
+        return _little(raw, at, size), _little(raw, at + size, size)
+
+    @property
+    def signature(self):
+        """The signature: 384 bytes big endian for RSA; r and s, big endian, for ECDSA."""
+        raw = self._raw
+        if self.version == _VERSION_RSA:
+            return _reversed(raw, 812, _RSA_BYTES)
+        at, size = self._key_offset + 1 + self._field, self._coordinate
+        return _reversed(raw, at, size) + _reversed(raw, at + size, size)
+
+    def _read_rsa(self, raw):
+        self.scheme = chips.RSA
+        self.digest_name = "sha256"
+        self.image_digest = bytes(raw[4:36])
+        self.key_digest = sha256(raw[36:812]).digest()
+        self._expect_zero(2, 4)
+        n, e = self.numbers
+        # The chip computes with rinv and m' as they stand here; the key digest covers them.
+        if n >> 3071 != 1 or not n & 1 or e < 3 or not e & 1:
+            raise self._error("no RSA-3072 key")
+        if _little(raw, 424, 384) != (1 << 6144) % n or (n * _little(raw, 808, 4) + 1) & 0xFFFFFFFF:
+            raise self._error("its Montgomery constants are not those of its key")
+
+    def _read_ecdsa(self, raw):
+        is_long = raw[2] == 1
+        digest_bytes = 48 if is_long else 32
+        self.digest_name = "sha384" if is_long else "sha256"
+        self._key_offset = 4 + digest_bytes
+        curve = raw[self._key_offset]
+        if raw[2] > 1 or curve not in _SCHEME_OF_CURVE or is_long != (curve == 3):
+            raise self._error("curve %d with digest %d is no known scheme" % (curve, raw[2]))
+        self.scheme = _SCHEME_OF_CURVE[curve]
+        self._coordinate = (24, 32, 48)[curve - 1]
+        # P-192 points and signatures stand in fields as long as those of P-256.
+        self._field = 96 if is_long else 64
+        self.image_digest = bytes(raw[4 : self._key_offset])
+        point = self._key_offset + 1
+        self.key_digest = sha256(raw[self._key_offset : point + self._field]).digest()
+        self._expect_zero(3, 4)
+        self._expect_zero(point + 2 * self._coordinate, point + self._field)
+        signature = point + self._field
+        self._expect_zero(signature + 2 * self._coordinate, _CRC_OFFSET)
+
+    def _expect_zero(self, start, end):
+        if any(self._raw[start:end]):
+            raise self._error("a filler in bytes %d..%d is not zero" % (start, end - 1))
+
+    def _error(self, text):
+        return ImageError("signature-invalid", "signature block %d: %s" % (self.position, text))
+
+    def __repr__(self):
+        return "Block(%d, %s)" % (self.position, self.scheme)
+
+
+def parse_sector(sector):
+    """Read a signature sector of 4096 bytes: a list of one to three Blocks.
+
+    Raises ImageError: `unsigned` (no block in position 0), `signature-invalid`.
+    """
+    if len(sector) != SECTOR_BYTES:
+        raise ValueError("signature sector: expected 4096 bytes, got %d" % len(sector))
+    view = memoryview(sector)
+    if view[0] != _MAGIC:
+        raise ImageError("unsigned", "no signature block: 0x%02x, expected 0xe7" % view[0])
+    blocks = []
+    for position in range(MAX_BLOCKS):
+        raw = view[position * BLOCK_BYTES : (position + 1) * BLOCK_BYTES]
+        if raw[0] == _EMPTY:
+            break
+        blocks.append(_parse_block(raw, position))
+    for i in range(len(blocks) * BLOCK_BYTES, SECTOR_BYTES):
+        if view[i] != _EMPTY:
+            raise ImageError(
+                "signature-invalid",
+                "signature sector: 0x%02x at %d, behind its %d blocks" % (view[i], i, len(blocks)),
+            )
+    for block in blocks:
+        if block.scheme != blocks[0].scheme:
+            raise ImageError("signature-invalid", "signature blocks of two schemes: %s" % blocks)
+    return blocks
+
+
+def rsa_key_digest(n, e):
+    """Key digest of an RSA-3072 key as eFuse holds it: SHA-256 over n, e, rinv, m', 32 bytes.
+
+    rinv = 2**6144 mod n, m' = -1/n mod 2**32; little endian, 384, 4, 384 and 4 bytes.
+    Source: espsecure digest-sbv2-public-key.
+    """
+    if n >> 3071 != 1 or not n & 1:
+        raise ValueError("RSA key: expected an odd modulus of 3072 bits")
+    inverse = 1
+    for _ in range(5):
+        # Newton's iteration doubles the number of correct low bits: 1, 2, 4, ... 32.
+        inverse = inverse * (2 - (n & 0xFFFFFFFF) * inverse) & 0xFFFFFFFF
+    key = n.to_bytes(_RSA_BYTES, "little") + struct.pack("<I", e)
+    key += ((1 << 6144) % n).to_bytes(_RSA_BYTES, "little")
+    return sha256(key + struct.pack("<I", -inverse & 0xFFFFFFFF)).digest()
+
+
+def ecdsa_key_digest(scheme, x, y):
+    """Key digest of an ECDSA key: SHA-256 over curve id and point, little endian, 32 bytes.
+
+    scheme: chips.ECDSA_P192, ECDSA_P256 or ECDSA_P384. P-192 is zero padded to 64 bytes.
+    Source: espsecure digest-sbv2-public-key.
+    """
+    curve = {chips.ECDSA_P192: 1, chips.ECDSA_P256: 2, chips.ECDSA_P384: 3}[scheme]
+    size = (24, 32, 48)[curve - 1]
+    point = x.to_bytes(size, "little") + y.to_bytes(size, "little")
+    if curve == 1:
+        point += b"\x00" * 16
+    return sha256(bytes((curve,)) + point).digest()
+
+
+def _parse_block(raw, position):
+    crc = struct.unpack("<I", bytes(raw[_CRC_OFFSET : _CRC_OFFSET + 4]))[0]
+    where = "signature block %d: " % position
+    if raw[0] != _MAGIC or raw[1] not in (_VERSION_RSA, _VERSION_ECDSA):
+        raise ImageError(
+            "signature-invalid",
+            where + "starts with %02x %02x, expected e7 02 or e7 03" % (raw[0], raw[1]),
+        )
+    if crc != crc32(raw[:_CRC_OFFSET]):
+        raise ImageError("signature-invalid", where + "its CRC is wrong")
+    block = Block(raw, position)
+    block._expect_zero(_CRC_OFFSET + 4, BLOCK_BYTES)
+    return block
+
+
+def _little(raw, start, size):
+    return int.from_bytes(bytes(raw[start : start + size]), "little")
+
+
+def _reversed(raw, start, size):
+    return bytes([raw[i] for i in range(start + size - 1, start - 1, -1)])

@@ -1,0 +1,20 @@
+SECTOR_BYTES: int
+BLOCK_BYTES: int
+MAX_BLOCKS: int
+
+class Block:
+    position: int
+    version: int
+    scheme: str
+    digest_name: str
+    image_digest: bytes
+    key_digest: bytes
+    def __init__(self, raw: memoryview, position: int) -> None: ...
+    @property
+    def numbers(self) -> tuple[int, int]: ...
+    @property
+    def signature(self) -> bytes: ...
+
+def parse_sector(sector: bytes | bytearray | memoryview) -> list[Block]: ...
+def rsa_key_digest(n: int, e: int) -> bytes: ...
+def ecdsa_key_digest(scheme: str, x: int, y: int) -> bytes: ...
