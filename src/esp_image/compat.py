@@ -38,13 +38,10 @@ def _choose_xor():
 xor_bytes = _choose_xor()
 
 
-def verification():
-    """The module that verifies signatures: through `cryptography` where there is one.
-
-    Loaded when the first signature is verified, not before.
-    """
+def ecdsa_host():
+    """The module that verifies ECDSA P-192 and P-384, None where `cryptography` is missing."""
     try:
-        from . import verify_host as chosen
+        from . import ecdsa_host as module
     except ImportError:
-        from . import verify_board as chosen
-    return chosen
+        return None
+    return module

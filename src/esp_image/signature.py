@@ -6,7 +6,7 @@ that is). Not computed here: the digest of the image (`readback`, which also say
 
 import struct
 
-from . import chips
+from . import chips, compat
 from .errors import ImageError
 from .signature_block import Block, ecdsa_key_digest, parse_sector, rsa_key_digest
 
@@ -85,12 +85,11 @@ def verify_v1_steps(trailer, image_digest, public_keys):
     version = struct.unpack("<I", bytes(trailer[:4]))[0]
     if version:
         raise ImageError("unsigned", "signature version 0x%x, Secure Boot V1 has 0" % version)
+    r, s = _halves(bytes(trailer[4:]))
     for key in public_keys:
         if len(key) != 64:
             raise ValueError("Secure Boot V1 key: expected 64 bytes, got %d" % len(key))
-        x, y = int.from_bytes(key[:32], "big"), int.from_bytes(key[32:], "big")
-        steps = _crypto().ecdsa_steps(chips.ECDSA_P256, x, y, image_digest, bytes(trailer[4:]))
-        if (yield from steps):
+        if (yield from _p256().verify_steps(b"\x04" + bytes(key), image_digest, r, s)):
             return key
     raise ImageError(
         "signature-invalid",
@@ -131,18 +130,34 @@ def _check_digests(digests, chip):
 
 def _signature_steps(block):
     """Whether the block's signature is right; yields in between."""
-    a, b = block.numbers
     if block.scheme == chips.RSA:
-        return (yield from _crypto().rsa_steps(a, b, block.image_digest, block.signature))
-    return (
-        yield from _crypto().ecdsa_steps(block.scheme, a, b, block.image_digest, block.signature)
-    )
+        from ota_crypto import rsa_pss
+
+        n, e = block.numbers
+        return (yield from rsa_pss.verify_steps(n, e, block.image_digest, block.signature))
+    x, y = block.numbers
+    r, s = _halves(block.signature)
+    if block.scheme == chips.ECDSA_P256:
+        point = b"\x04" + x.to_bytes(32, "big") + y.to_bytes(32, "big")
+        return (yield from _p256().verify_steps(point, block.image_digest, r, s))
+    host = compat.ecdsa_host()
+    if host is None:
+        raise ImageError(
+            "scheme-unsupported", "%s is verified on a workstation only" % block.scheme
+        )
+    return host.verify(block.scheme, x, y, block.image_digest, r, s)
 
 
-def _crypto():
-    from .compat import verification
+def _p256():
+    from ota_crypto import p256
 
-    return verification()
+    return p256
+
+
+def _halves(signature):
+    """r and s."""
+    half = len(signature) // 2
+    return int.from_bytes(signature[:half], "big"), int.from_bytes(signature[half:], "big")
 
 
 def _run(steps):

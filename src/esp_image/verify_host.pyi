@@ -1,6 +1,0 @@
-from collections.abc import Generator
-
-def rsa_steps(n: int, e: int, digest: bytes, signature: bytes) -> Generator[None, None, bool]: ...
-def ecdsa_steps(
-    scheme: str, x: int, y: int, digest: bytes, signature: bytes
-) -> Generator[None, None, bool]: ...
