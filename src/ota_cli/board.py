@@ -34,9 +34,14 @@ def board() -> None:
 @click.option("--chip", default="esp32", show_default=True, type=click.Choice(sorted(chips.CHIPS)))
 @click.option("--size", default="4MB", show_default=True, type=SIZE, help="Flash size.")
 @click.option("--mac", help="Wi-Fi MAC, aa:bb:cc:dd:ee:ff. [default: a random one]")
-@click.option("--trust", type=_FILE, help="Public key (PEM) that updates must be signed with. "
-              "[default: the key of the running firmware]")  # fmt: skip
-def create(flash: Path, app: Path, chip: str, size: int, mac: str | None, trust: Path | None) -> None:
+@click.option(
+    "--trust",
+    type=_FILE,
+    help="Public key (PEM) that updates must be signed with. [default: the running firmware's]",
+)
+def create(
+    flash: Path, app: Path, chip: str, size: int, mac: str | None, trust: Path | None
+) -> None:
     """Make the flash file of a new board, with MicroPython's OTA partition table."""
     if flash.exists():
         raise CommandError(f"{flash} exists: remove it first, or choose another name")
@@ -58,7 +63,8 @@ def create(flash: Path, app: Path, chip: str, size: int, mac: str | None, trust:
     write_bytes(Path(sidecar_path(flash)), efuse.to_json().encode() + b"\n", "eFuse file")
     write_bytes(flash, bytes(image), "flash file")
     output.console.print(
-        f"{flash}: {chip}, MAC {format_mac(address)}, {fields['project']} {fields['version']} in ota_0",
+        f"{flash}: {chip}, MAC {format_mac(address)}, "
+        f"{fields['project']} {fields['version']} in ota_0",
         soft_wrap=True,
     )
 
@@ -67,10 +73,17 @@ def create(flash: Path, app: Path, chip: str, size: int, mac: str | None, trust:
 @click.argument("flash", type=_FILE)
 @click.option("--http", default="127.0.0.1:8032", show_default=True, type=LISTEN_ADDRESS)
 @click.option("--agent-ca", type=_FILE, help="CA certificate of the agent, PEM or DER.")
-@click.option("--policy", default="different", show_default=True,
-              type=click.Choice(["different", "newer", "any"]), help="What may be installed.")  # fmt: skip
+@click.option(
+    "--policy",
+    default="different",
+    show_default=True,
+    type=click.Choice(["different", "newer", "any"]),
+    help="What may be installed.",
+)
 @click.option("--project", help="Install only firmware of this project.")
-def run(flash: Path, http: Address, agent_ca: Path | None, policy: str, project: str | None) -> None:
+def run(
+    flash: Path, http: Address, agent_ca: Path | None, policy: str, project: str | None
+) -> None:
     """Power the board: boot the flash file and run the example application until interrupted.
 
     It serves /info, /onboard, /update and /temp. Without --agent-ca it refuses every update.
@@ -109,11 +122,16 @@ def show(flash: Path, as_json: bool) -> None:
         return
     slots = fields.pop("slots")
     output.print_fields(fields)
-    table = Table("slot", "offset", "size", "project", "version", "state", "image", box=None, pad_edge=False)
+    table = Table(
+        "slot", "offset", "size", "project", "version", "state", "image", box=None, pad_edge=False
+    )
     for slot in slots:
         row = (slot["project"], slot["version"], slot["state"], slot["image"])
         table.add_row(
-            slot["label"], f"0x{slot['offset']:x}", f"0x{slot['size']:x}", *(str(c or "-") for c in row)
+            slot["label"],
+            f"0x{slot['offset']:x}",
+            f"0x{slot['size']:x}",
+            *(str(c or "-") for c in row),
         )
     output.console.print()
     output.console.print(table)

@@ -46,7 +46,9 @@ def verify(file: Path, key: Path) -> None:
         images.verify(read_bytes(file, "image"), digest)
     except ImageError as error:
         raise CommandError(f"{file}: {error.code}: {error}") from None
-    output.console.print(f"{file}: whole, signed by {key} (key digest {digest.hex()})", soft_wrap=True)
+    output.console.print(
+        f"{file}: whole, signed by {key} (key digest {digest.hex()})", soft_wrap=True
+    )
 
 
 @image.command()
@@ -68,7 +70,9 @@ def sign(file: Path, key: Path, out: Path) -> None:
 @image.command()
 @click.option("-o", "--output", "out", required=True, type=_FILE, help="File to write.")
 @click.option("--version", required=True, help="Version, at most 31 bytes.")
-@click.option("--project", default="demo", show_default=True, help="Project name, at most 31 bytes.")
+@click.option(
+    "--project", default="demo", show_default=True, help="Project name, at most 31 bytes."
+)
 @click.option("--chip", default="esp32", show_default=True, type=click.Choice(sorted(chips.CHIPS)))
 @click.option("--size", type=click.IntRange(min=512), help="Pad to about this many bytes.")
 @click.option("--secure-version", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1))
@@ -87,7 +91,9 @@ def build(
     except ValueError as error:
         raise CommandError(str(error), exit_code=2) from None
     write_bytes(out, content, "image")
-    output.console.print(f"{out}: {project} {version} for {chip}, {len(content)} bytes", soft_wrap=True)
+    output.console.print(
+        f"{out}: {project} {version} for {chip}, {len(content)} bytes", soft_wrap=True
+    )
 
 
 def _require_whole(content: bytes, file: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from esp_image import ImageError, ImageParser, chips, host_keys, readback, signature
+from esp_image import ImageError, ImageParser, chips, keys, readback, signature
 from ota_cli.errors import CommandError
 from ota_cli.files import read_bytes
 
@@ -24,10 +24,12 @@ def describe(content: bytes, name: str) -> dict[str, Any]:
 
 
 def fields_of(parser: ImageParser) -> dict[str, Any]:
-    """Fields of a parsed image."""
-    descriptor = parser.descriptor
+    """Fields of a wholly parsed image."""
+    header, descriptor = parser.header, parser.descriptor
+    if header is None:
+        raise ValueError("fields of an image that is not parsed")
     return {
-        "chip": chips.chip_name(parser.header.chip_id),
+        "chip": chips.chip_name(header.chip_id),
         "project": descriptor.project_name if descriptor else None,
         "version": descriptor.version if descriptor else None,
         "secure_version": descriptor.secure_version if descriptor else None,
@@ -41,7 +43,7 @@ def fields_of(parser: ImageParser) -> dict[str, Any]:
     }
 
 
-def signatures(sector: bytes | None) -> list[dict[str, str]]:
+def signatures(sector: bytes | bytearray | None) -> list[dict[str, str]]:
     """The signature blocks of a signature sector; none when there is no sector."""
     if sector is None:
         return []
@@ -62,7 +64,7 @@ def readable(fields: dict[str, Any]) -> dict[str, object]:
 def key_digest(path: Path) -> bytes:
     """The 32-byte key digest of a public key file (PEM). Raises CommandError."""
     try:
-        return host_keys.key_digest_of_public_key(read_bytes(path, "key"))
+        return keys.key_digest_of_public_key(read_bytes(path, "key"))
     except ValueError as error:
         raise CommandError(f"key {path}: {error}") from None
 
@@ -72,10 +74,10 @@ def verify(content: bytes, digest: bytes) -> None:
     readback.verify_slot(reader(content), len(content), trusted=[digest])
 
 
-def reader(content: bytes) -> Callable[[int, memoryview | bytearray], None]:
+def reader(content: bytes) -> Callable[[int, memoryview], None]:
     """A `read(offset, buffer)` over bytes; past their end it reads FF, as erased flash does."""
 
-    def read(offset: int, buffer: memoryview | bytearray) -> None:
+    def read(offset: int, buffer: memoryview) -> None:
         piece = content[offset : offset + len(buffer)]
         buffer[: len(piece)] = piece
         buffer[len(piece) :] = b"\xff" * (len(buffer) - len(piece))

@@ -25,7 +25,9 @@ _SILENCE_S = 60.0
 
 @click.command()
 @click.argument("url")
-@click.option("--agent", required=True, metavar="IP[:PORT]", help="The agent, as the board reaches it.")
+@click.option(
+    "--agent", required=True, metavar="IP[:PORT]", help="The agent, as the board reaches it."
+)
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Follow it to its end.")
 def update(url: str, agent: str, wait: bool) -> None:
     """Update the board at URL from an OTA agent.
@@ -80,9 +82,13 @@ class Board:
             raise CommandError(f"{self.url}{path}: expected a JSON object")
         return value
 
-    def _checked(self, method: str, body: str | None = None, path: str = "/update") -> httpx.Response:
+    def _checked(
+        self, method: str, body: str | None = None, path: str = "/update"
+    ) -> httpx.Response:
         try:
-            response = self._client.request(method, path, content=body, headers=_TEXT if body else None)
+            response = self._client.request(
+                method, path, content=body, headers=_TEXT if body else None
+            )
         except httpx.HTTPError as error:
             raise Unreachable(f"{self.url}: {_reason(error)}") from None
         if response.status_code != 200:
@@ -108,7 +114,10 @@ def _reason(error: httpx.HTTPError) -> str:
 
 
 def _version(info: dict[str, Any], status: dict[str, Any]) -> str:
-    name = f"{info.get('application', '')} {info.get('version', '')}".strip() or "firmware without a name"
+    name = (
+        f"{info.get('application', '')} {info.get('version', '')}".strip()
+        or "firmware without a name"
+    )
     return f"{name} in {status['running']}"
 
 
@@ -168,7 +177,8 @@ class Follower:
         error = status["error"]
         if status["state"] == "failed" or (seen.left and status["state"] == "idle" and error):
             raise CommandError(
-                f"{self._board.url}: {error['code']}: {error['message']}; still runs {status['running']}"
+                f"{self._board.url}: {error['code']}: {error['message']}; "
+                f"still runs {status['running']}"
             )
         if status["state"] != "idle" or status["running"] == self._before["running"]:
             if status["state"] == "idle" and seen.left:

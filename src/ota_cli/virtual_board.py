@@ -103,15 +103,9 @@ def _slot(board: VirtualBoard, slot: table.Partition, state: str | None) -> dict
 def _parsed(content: bytes) -> ImageParser:
     """The image at the start of a slot, with its signature sector if one follows it."""
     for signed in (True, False):
-        parser = ImageParser(signed=signed)
+        parser = ImageParser(signed=signed, ignore_rest=True)
         try:
-            end = len(content)
-            parser.feed(content[:288])
-            for start in range(288, end, 4096):
-                if parser.is_complete:
-                    break
-                stop = min(start + 4096, end, parser.total_bytes or end)
-                parser.feed(content[start:stop])
+            parser.feed(content)
             parser.close()
         except ImageError:
             continue

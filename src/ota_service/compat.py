@@ -11,18 +11,6 @@ except ImportError:
         return value
 
 
-try:
-    from time import ticks_diff, ticks_ms
-except ImportError:
-    from time import monotonic as _monotonic
-
-    def ticks_ms():
-        return int(_monotonic() * 1000)
-
-    def ticks_diff(later, earlier):
-        return later - earlier
-
-
 def random_fraction():
     """A number from 0 to below 1, for jitter."""
     return os.urandom(1)[0] / 256

@@ -65,9 +65,7 @@ async def _read(reader, view, session, timeout):
     try:
         return await asyncio.wait_for(compat.read_into(reader, view), timeout)
     except asyncio.TimeoutError:
-        raise PeerError(
-            "timeout", "no data for %d s after %d bytes" % (timeout, session.received)
-        )
+        raise PeerError("timeout", "no data for %d s after %d bytes" % (timeout, session.received))
     except OSError as error:
         raise PeerError(
             "connection-lost", "connection lost after %d bytes: %s" % (session.received, error)
@@ -96,8 +94,12 @@ def _connection_error(where, error):
         # mbedTLS reports its own errors as OSErrors with large negative numbers or ValueErrors
         certificate = isinstance(error, ValueError)
         reason = str(error)
-        if not certificate and not (error.args and isinstance(error.args[0], int) and error.args[0] < -255):
+        if not certificate and not (
+            error.args and isinstance(error.args[0], int) and error.args[0] < -255
+        ):
             return PeerError("agent-unreachable", "%s: %s" % (where, reason))
     if certificate:
-        return OtaError("agent-not-trusted", "%s: the agent's certificate was refused: %s" % (where, reason))
+        return OtaError(
+            "agent-not-trusted", "%s: the agent's certificate was refused: %s" % (where, reason)
+        )
     return PeerError("tls-failed", "%s: TLS failed: %s" % (where, reason))

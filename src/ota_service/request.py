@@ -6,7 +6,7 @@ from .compat import const
 from .errors import BadRequest
 
 MAX_BODY_BYTES = const(256)
-_EXPECTED = "expected `ip: A.B.C.D` or JSON {\"agent\": \"HOST:PORT\"}"
+_EXPECTED = 'expected `ip: A.B.C.D` or JSON {"agent": "HOST:PORT"}'
 
 
 def parse_update_request(body, content_type=None, default_port=4433):
@@ -61,7 +61,7 @@ def is_dns_name(text):
 def _parse_json(text, default_port):
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError, RuntimeError):  # MicroPython's depth limit is a RuntimeError
+    except (ValueError, RuntimeError):  # RuntimeError: nested too deeply
         raise BadRequest("body is not JSON: " + _EXPECTED)
     agent = value.get("agent") if isinstance(value, dict) else None
     if not isinstance(agent, str):
@@ -85,9 +85,7 @@ def _is_decimal(text):
 def _is_label(label):
     if not 1 <= len(label) <= 63 or label[0] == "-" or label[-1] == "-":
         return False
-    return all(
-        "a" <= c <= "z" or "A" <= c <= "Z" or "0" <= c <= "9" or c == "-" for c in label
-    )
+    return all("a" <= c <= "z" or "A" <= c <= "Z" or "0" <= c <= "9" or c == "-" for c in label)
 
 
 def _shown(text):

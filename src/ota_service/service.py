@@ -7,7 +7,6 @@ beside this one.
 import asyncio
 import json
 
-import dice
 from esp_image import ImageError, ImageParser, acceptance
 
 from . import compat, confirm, measurements, protocol1, trust
@@ -38,7 +37,9 @@ class OtaService:
         self._error = None
         self._certificate = None
         if confirm.was_rolled_back(board):
-            self._error = OtaError("rolled-back", "the firmware installed last did not confirm itself")
+            self._error = OtaError(
+                "rolled-back", "the firmware installed last did not confirm itself"
+            )
 
     # -- endpoints ----------------------------------------------------------------------------
 
@@ -79,8 +80,9 @@ class OtaService:
             self._event("error", "DICE certificate: %s" % type(error).__name__)
             return "Could not generate the certificate", 500, _text()
         if "application/x-pem-file" in (req.headers.get("Accept") or ""):
-            pem = dice.certificate.to_pem(certificate)
-            return pem, 200, {"Content-Type": "application/x-pem-file"}
+            from dice.certificate import to_pem
+
+            return to_pem(certificate), 200, {"Content-Type": "application/x-pem-file"}
         return certificate, 200, {"Content-Type": "application/pkix-cert"}
 
     def info_handler(self, req):
@@ -202,7 +204,9 @@ class OtaService:
             session.connected()
             self._event("attesting", "DICE certificate of %d bytes" % len(certificate))
             await protocol1.send_certificate(writer, certificate, config.read_s)
-            await protocol1.receive_firmware(reader, session, config.first_byte_s, config.read_s, self._on_progress)
+            await protocol1.receive_firmware(
+                reader, session, config.first_byte_s, config.read_s, self._on_progress
+            )
         finally:
             await compat.close_stream(writer)
         self._event("verifying", "%d bytes in %s" % (session.received, session.slot_label))
@@ -222,7 +226,9 @@ class OtaService:
         running = board.running_partition()
         slot = running.get_next_update()
         if slot.info()[2] == running.info()[2]:
-            raise OtaError("no-spare-slot", "the partition table has no slot beside the running one")
+            raise OtaError(
+                "no-spare-slot", "the partition table has no slot beside the running one"
+            )
         steps = trust.find_trust_steps(board, self.config.trusted_keys, self.config.allow_unsigned)
         found = await _stepped(steps)
         descriptor = read_descriptor(running)
@@ -257,6 +263,8 @@ class OtaService:
 
     def _device_certificate(self):
         if self._certificate is None:
+            import dice
+
             code_hash, config_value = measurements.measure(self.board)
             uds = dice.uds_from_mac(self.board.mac())
             self._certificate = dice.device_certificate(uds, code_hash, config_value)

@@ -98,9 +98,10 @@ class Session:
         try:
             self._parser.feed(chunk)
             if not self._accepted and self._parser.descriptor is not None:
-                self._check_acceptance()
+                acceptance.require(self._parser.header, self._parser.descriptor, self._expected)
+                self._accepted = True
         except ImageError as error:
-            raise OtaError(error.code, str(error))
+            raise OtaError(error.code, error.message)
         self._writer.write(chunk)
 
     def end_of_stream(self):
@@ -135,7 +136,7 @@ class Session:
                 first16=self._writer.withheld,
             )
         except ImageError as error:
-            raise OtaError(error.code, str(error))
+            raise OtaError(error.code, error.message)
         self._go("verified")
 
     def switch(self):
@@ -159,12 +160,6 @@ class Session:
             self.state = _NEXT_STATE[(self.state, event)]
         except KeyError:
             raise RuntimeError("update session: %s in state %s" % (event, self.state))
-
-    def _check_acceptance(self):
-        failures = acceptance.check(self._parser.header, self._parser.descriptor, self._expected)
-        if failures:
-            raise OtaError(failures[0][0], "; ".join(text for _, text in failures))
-        self._accepted = True
 
     def _is_whole_unsigned(self):
         if not self._trust.unsigned_allowed:

@@ -41,7 +41,7 @@ def find_trust_steps(board, configured, unsigned_allowed=False):
         return Trust("none", [], unsigned_allowed=True)
     raise OtaError(
         "no-trusted-key",
-        "no key to trust: Secure Boot is off, none is configured, and the running image is unsigned",
+        "no key to trust: Secure Boot off, none configured, and the running image is unsigned",
     )
 
 

@@ -48,7 +48,15 @@ class Application:
             if self._port == 0:
                 self._port = server.port
             info = service.info()
-            self._event("running", "%s %s in %s" % (info["application"] or "application", info["version"] or "without a version", info["slot"]))
+            self._event(
+                "running",
+                "%s %s in %s"
+                % (
+                    info["application"] or "application",
+                    info["version"] or "without a version",
+                    info["slot"],
+                ),
+            )
             if self._on_ready is not None:
                 self._on_ready(self._host, self._port)
             await service.confirm()

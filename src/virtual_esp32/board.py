@@ -64,7 +64,7 @@ class VirtualBoard:
     @property
     def revoked_digests(self):
         """Those of key_digests that are revoked."""
-        return [d for d, gone in zip(self.efuse.key_digests, self.efuse.revoked) if gone]
+        return self.efuse.revoked_digests
 
     @property
     def secure_version(self):

@@ -4,7 +4,7 @@ Follows ESP-IDF 5.2.2, components/bootloader_support/src/bootloader_utility.c; e
 its function. Anti-rollback by eFuse is not built into MicroPython's bootloader, nor into this one.
 """
 
-from esp_image import ImageError, ImageParser, acceptance, readback
+from esp_image import ImageError, acceptance, readback
 from esp_partition import otadata, table
 
 from .errors import VirtualBoardError
@@ -103,7 +103,11 @@ def _select(flash, partitions, slots, rollback):
         pending = otadata.build_entry(entry.seq, otadata.PENDING_VERIFY, entry.label)
         write_otadata(flash, where, active, pending)
     index = otadata.slot_of(entry.seq, len(slots))
-    return index, "otadata entry %d (seq %d) names %s" % (active, entry.seq, slots[index].label), False
+    return (
+        index,
+        "otadata entry %d (seq %d) names %s" % (active, entry.seq, slots[index].label),
+        False,
+    )
 
 
 def _abort_pending(flash, where, entries):
@@ -135,36 +139,18 @@ def _load_order(partitions, slots, selected):
 
 def verify_image(flash, partition, efuse):
     """Verify a slot as esp_image_verify does: structure, chip, checksum, SHA-256, and the
-    signature where Secure Boot is on. Returns the parsed image; raises ImageError.
+    signature where Secure Boot is on. Returns a readback.SlotImage; raises ImageError.
     """
 
     def read(offset, buffer):
         flash.read_into(partition.offset + offset, buffer)
 
     if efuse.secure_boot == 2:
-        revoked = [d for d, gone in zip(efuse.key_digests, efuse.revoked) if gone]
         image = readback.verify_slot(
-            read, partition.size, trusted=efuse.key_digests, revoked=revoked
+            read, partition.size, trusted=efuse.key_digests, revoked=efuse.revoked_digests
         )
     else:
-        image = read_image(read, partition.size)
+        image = readback.verify_slot(read, partition.size, unsigned_allowed=True)
     expected = acceptance.Expected(chip_id=efuse.chip_id, chip_revision=efuse.chip_revision)
     acceptance.require_chip(image.header, expected)
     return image
-
-
-def read_image(read, slot_bytes):
-    """Parse a slot's image up to its appended SHA-256, without its signature."""
-    parser = ImageParser(signed=False, max_bytes=slot_bytes)
-    buffer = bytearray(SECTOR_BYTES)
-    view = memoryview(buffer)
-    offset = 0
-    while not parser.is_complete and offset < slot_bytes:
-        read(offset, buffer)
-        wanted = SECTOR_BYTES
-        if parser.total_bytes is not None:
-            wanted = min(wanted, parser.total_bytes - offset)
-        parser.feed(view[:wanted])
-        offset += wanted
-    parser.close()
-    return parser

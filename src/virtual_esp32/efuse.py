@@ -46,6 +46,11 @@ class EFuse:
         """The chip's id in image headers, esp_app_format.h esp_chip_id_t."""
         return chips.chip_id(self.chip)
 
+    @property
+    def revoked_digests(self):
+        """Those of key_digests that are revoked."""
+        return [digest for digest, gone in zip(self.key_digests, self.revoked) if gone]
+
     def raise_secure_version(self, value):
         """Burn the secure version: fuses only rise, a lower value changes nothing."""
         self.secure_version = max(self.secure_version, value)
@@ -101,7 +106,9 @@ class EFuse:
         if len(self.mac) != 6:
             raise VirtualBoardError("MAC: expected 6 bytes, found %d" % len(self.mac))
         if self.chip not in chips.CHIPS:
-            raise VirtualBoardError("chip %r: expected one of %s" % (self.chip, ", ".join(sorted(chips.CHIPS))))
+            raise VirtualBoardError(
+                "chip %r: expected one of %s" % (self.chip, ", ".join(sorted(chips.CHIPS)))
+            )
         if self.secure_boot not in (0, 1, 2):
             raise VirtualBoardError("secure_boot %r: expected 0, 1 or 2" % (self.secure_boot,))
         if len(self.key_digests) > _KEY_SLOTS or len(self.revoked) != len(self.key_digests):

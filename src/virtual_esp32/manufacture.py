@@ -1,10 +1,9 @@
 """Makes the flash file of a new virtual board: partition table and first firmware."""
 
+from esp_image import readback
 from esp_partition import table
 
-from .bootloader import read_image
 from .errors import VirtualBoardError
-from .flash import SECTOR_BYTES
 
 _FIRST_SLOT = 0x10000
 _SLOT_ALIGNMENT = 0x10000
@@ -50,5 +49,5 @@ def flash_content(flash_bytes, app):
         start = slot.offset + offset
         buffer[:] = content[start : start + len(buffer)]
 
-    read_image(read, (len(app) + SECTOR_BYTES - 1) // SECTOR_BYTES * SECTOR_BYTES)
+    readback.verify_slot(read, slot.size, unsigned_allowed=True)
     return content

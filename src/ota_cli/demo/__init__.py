@@ -1,0 +1,30 @@
+"""`ota-service demo`: one whole secure update on this machine, then the refusals.
+
+Every part runs as its own process, started through the same command line a user has.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import click
+
+from ota_cli.demo.scenario import Scenario
+from ota_cli.errors import CommandError
+
+
+@click.command()
+def demo() -> None:
+    """One whole secure update on this machine, and the refusals that keep a board safe.
+
+    Starts an attestation server, an OTA agent and a virtual board, updates the board, shows what
+    it refuses, and leaves nothing behind. Needs the extra esp32-ota-service[signing].
+    """
+    folder = Path(tempfile.mkdtemp(prefix="ota-service-demo-"))
+    try:
+        with Scenario(folder) as scenario:
+            held = scenario.play()
+    finally:
+        shutil.rmtree(folder)
+    if not held:
+        raise CommandError("the demonstration did not go as expected (see the table)")

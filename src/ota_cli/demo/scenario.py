@@ -1,0 +1,215 @@
+"""What the demonstration does, step by step, and whether each step ended as expected."""
+
+import hashlib
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.table import Table
+
+from esp_image import ImageParser
+from ota_cli import output
+from ota_cli.demo import keys
+from ota_cli.demo.processes import Server, ota_service, run, run_visibly
+from ota_cli.update import Board
+
+_ENROLLED = "24:0a:c4:00:00:01"
+_STRANGER = "24:0a:c4:00:00:02"
+_PROJECT = "thermo"
+_IMAGE_BYTES = 1024 * 1024
+
+
+@dataclass
+class Outcome:
+    """One line of the closing table."""
+
+    what: str
+    expected: str
+    seen: str
+
+    @property
+    def held(self) -> bool:
+        return self.seen == self.expected
+
+
+class Scenario:
+    """The demonstration in a folder of its own; leaving it ends every process."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stack = ExitStack()
+        self._outcomes: list[Outcome] = []
+        self._step = 0
+        self._started = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def play(self) -> bool:
+        """Play it; True if all ended as expected."""
+        self._make_keys_and_images()
+        attestation = self._start_attestation()
+        board = self._start_board("board", _ENROLLED)
+        agent = self._start_agent(attestation, "new.bin")
+        self._update(board, agent)
+        self._refuse(
+            board, self._start_rogue("tampered.bin"), "a tampered image", "signature-invalid"
+        )
+        self._refuse(
+            board,
+            self._start_rogue("strange.bin"),
+            "an image signed by a stranger",
+            "key-untrusted",
+        )
+        stranger = self._start_board("stranger", _STRANGER)
+        self._refuse(stranger, agent, "a board that is not enrolled", "attestation-refused")
+        return self._conclude()
+
+    def _make_keys_and_images(self) -> None:
+        self._say("keys, certificates and firmware: thermo 1.0.0 and 2.0.0, signed (RSA-3072)")
+        keys.make_signing_key(self._path("owner.pem"))
+        keys.make_signing_key(self._path("stranger.pem"))
+        keys.make_agent_certificate(self._folder)
+        self._build("old.bin", "1.0.0", "owner.pem")
+        self._build("new.bin", "2.0.0", "owner.pem")
+        self._build("strange.bin", "3.0.0", "stranger.pem")
+        self._path("tampered.bin").write_bytes(_tampered(self._path("new.bin").read_bytes()))
+
+    def _build(self, name: str, version: str, key: str) -> None:
+        plain = self._path("plain.bin")
+        run(
+            "image",
+            "build",
+            "-o",
+            plain,
+            "--version",
+            version,
+            "--project",
+            _PROJECT,
+            "--size",
+            str(_IMAGE_BYTES),
+        )
+        run("image", "sign", plain, "--key", self._path(key), "-o", self._path(name))
+
+    def _start_attestation(self) -> str:
+        registry = f"sqlite:///{self._path('registry.sqlite')}"
+        server = self._start(
+            "attestation server",
+            ota_service("attest", "serve", "--registry", registry, "--listen", "127.0.0.1:0"),
+        )
+        self._say(f"attestation server at {server.address}; board {_ENROLLED} enrolled")
+        run("submit", _ENROLLED, "--registry", registry)
+        return server.address
+
+    def _start_board(self, name: str, mac: str) -> Board:
+        flash = self._path(f"{name}.bin")
+        run("board", "create", flash, "--app", self._path("old.bin"), "--mac", mac)
+        server = self._start(
+            f"board {name}",
+            ota_service(
+                "board", "run", flash, "--http", "127.0.0.1:0", "--agent-ca", self._path("ca.pem")
+            ),
+        )
+        board = Board(server.address)
+        self._say(f"virtual ESP32 {mac} (4 MB) at {server.address} runs {_running(board)}")
+        return board
+
+    def _start_agent(self, attestation: str, firmware: str) -> str:
+        server = self._start(
+            "OTA agent",
+            ota_service(
+                "agent",
+                "--firmware",
+                self._path(firmware),
+                "--cert",
+                self._path("agent.pem"),
+                "--key",
+                self._path("agent.key"),
+                "--dice-auth-url",
+                attestation,
+                "--listen",
+                "127.0.0.1:0",
+            ),
+        )
+        self._say(f"OTA agent at {server.address} serves thermo 2.0.0")
+        return server.address
+
+    def _start_rogue(self, image: str) -> str:
+        arguments = ["-m", "ota_cli.demo.rogue_agent"]
+        arguments += [str(self._path(name)) for name in ("agent.pem", "agent.key", image)]
+        return self._start("rogue agent", arguments).address
+
+    def _start(self, name: str, arguments: list[str]) -> Server:
+        log = self._path(name.replace(" ", "-") + ".log")
+        return self._stack.enter_context(Server(name, arguments, log))
+
+    def _update(self, board: Board, agent: str) -> None:
+        self._say(f"update {board.url} from {agent}")
+        code, error = run_visibly("update", board.url, "--agent", agent)
+        if code:
+            output.console.print(f"     {error}", style="red", markup=False)
+        expected = f"{_PROJECT} 2.0.0 in ota_1, confirmed"
+        self._outcomes.append(Outcome("a genuine update", expected, _running(board)))
+
+    def _refuse(self, board: Board, agent: str, what: str, code: str) -> None:
+        before = _running(board)
+        self._say(f"refusal: {what}")
+        exit_code, error = run_visibly("update", board.url, "--agent", agent)
+        output.console.print(f"     {error}", style="yellow", markup=False, soft_wrap=True)
+        status = board.status()
+        seen = status["error"]["code"] if status["error"] else "no error"
+        now = _running(board)
+        output.console.print(f"     still runs {now}", markup=False)
+        refused = "refused" if exit_code == 1 else f"exit code {exit_code}"
+        self._outcomes.append(
+            Outcome(what, f"refused: {code}; runs {before}", f"{refused}: {seen}; runs {now}")
+        )
+
+    def _conclude(self) -> bool:
+        table = Table("", "what", "expected", "seen", title="expected and seen", show_lines=True)
+        for outcome in self._outcomes:
+            mark = "[green]ok[/green]" if outcome.held else "[red]NO[/red]"
+            table.add_row(mark, outcome.what, outcome.expected, outcome.seen)
+        output.console.print()
+        output.console.print(table)
+        return all(outcome.held for outcome in self._outcomes)
+
+    def _say(self, text: str) -> None:
+        self._step += 1
+        seconds = time.monotonic() - self._started
+        output.console.print(
+            f"[bold]{self._step:2}[/bold] [dim]{seconds:5.1f} s[/dim]  {text}", soft_wrap=True
+        )
+
+    def _path(self, name: str) -> Path:
+        return self._folder / name
+
+
+def _running(board: Board) -> str:
+    info, status = board.info(), board.status()
+    confirmed = "confirmed" if status["confirmed"] else "not confirmed"
+    return f"{info['application']} {info['version']} in {status['running']}, {confirmed}"
+
+
+def _tampered(image: bytes) -> bytes:
+    """The signed image with one bit of its program changed, and checksum and SHA-256 made to fit
+    again, so that only the signature can tell."""
+    parser = ImageParser()
+    parser.feed(image)
+    end = (parser.image_bytes or 0) - 32
+    changed = bytearray(image)
+    changed[end // 2] ^= 1
+    changed[end - 1] ^= 1  # the checksum is the XOR of all segment data
+    changed[end : end + 32] = hashlib.sha256(changed[:end]).digest()
+    return bytes(changed)

@@ -1,0 +1,14 @@
+from collections.abc import Awaitable, Callable
+
+from esp_partition.otadata import Entry
+
+from .service import _Board
+
+def read_entries(board: _Board) -> list[Entry] | None: ...
+def is_pending(board: _Board) -> bool: ...
+def was_rolled_back(board: _Board) -> bool: ...
+async def confirm(
+    board: _Board,
+    self_test: Callable[[], Awaitable[object]] | None = None,
+    deadline_s: float = 60,
+) -> str: ...

@@ -1,0 +1,3 @@
+from .service import _Board
+
+def measure(board: _Board) -> tuple[bytes, bytes]: ...
