@@ -1,0 +1,59 @@
+"""A board's two certificates: its root, made from the UDS, and the one for what it runs."""
+
+from ota_crypto import hkdf, p256
+
+from . import flow, keys
+from .input_values import MODE_NORMAL, InputValues
+
+
+def uds_from_mac(mac):
+    """The UDS of identity `mac`, 32 bytes, from the 6 bytes of the MAC address.
+
+    The MAC is public, and so is this: it labels a board and proves nothing. As the C component
+    derives it. Raises ValueError for another size.
+    """
+    if len(mac) != 6:
+        raise ValueError("a MAC address is 6 bytes, not %d" % len(mac))
+    return hkdf.derive(mac, keys.ASYMMETRIC_SALT, b"UDS hkdf", 32)
+
+
+def root_certificate(uds):
+    """The board's root, DER: self-signed by the UDS key, all inputs zero, mode 0.
+
+    uds: 32 bytes, else ValueError.
+    """
+    return p256.run_steps(root_certificate_steps(uds))
+
+
+def root_certificate_steps(uds):
+    """`root_certificate` as a generator that yields at least every 100 modular products."""
+    _check_uds(uds)
+    return (yield from flow.self_signed_steps(uds, InputValues()))
+
+
+def device_certificate(uds, code_hash, config_value):
+    """The certificate for the running firmware, DER, signed by the UDS key.
+
+    uds: 32 bytes. code_hash, config_value: 64 bytes each; mode is 1 (normal), the rest zero.
+    Raises ValueError for other sizes.
+    """
+    return p256.run_steps(device_certificate_steps(uds, code_hash, config_value))
+
+
+def device_certificate_steps(uds, code_hash, config_value):
+    """`device_certificate` as a generator that yields at least every 100 modular products."""
+    _check_uds(uds)
+    inputs = InputValues(code_hash=code_hash, config_value=config_value, mode=MODE_NORMAL)
+    return (yield from flow.main_flow_steps(uds, uds, inputs))[2]
+
+
+def device_private_key(uds, code_hash, config_value):
+    """The private key (an integer, a secret) that `device_certificate` certifies; for evidence."""
+    _check_uds(uds)
+    inputs = InputValues(code_hash=code_hash, config_value=config_value, mode=MODE_NORMAL)
+    return keys.private_key_from_cdi(flow.derive_cdis(uds, uds, inputs)[0])
+
+
+def _check_uds(uds):
+    if len(uds) != 32:
+        raise ValueError("a UDS is 32 bytes, not %d" % len(uds))
