@@ -4,6 +4,8 @@ import asyncio
 
 from microdot import Microdot
 
+from .compat import is_awaitable
+
 
 class AkriServer:
     """Endpoints of one board. Handlers take microdot's request, and may be coroutines.
@@ -15,6 +17,7 @@ class AkriServer:
     def __init__(self):
         self._handlers = {}
         self._app = None
+        self._routed = set()
         self._task = None
 
     def set_handler_generic(self, uri, method, h):
@@ -45,6 +48,7 @@ class AkriServer:
         if self._task is not None and not self._task.done():
             raise RuntimeError("the server runs already")
         self._app = Microdot()
+        self._routed = set()
         for uri, method in self._handlers:
             self._route(uri, method)
         self._task = asyncio.create_task(self._app.start_server(host, port))
@@ -78,9 +82,12 @@ class AkriServer:
 
     def _route(self, uri, method):
         key = (uri, method)
-        routed = getattr(self._app, "routed", None)
-        if routed is None:
-            routed = self._app.routed = set()
-        if key not in routed:
-            routed.add(key)
-            self._app.route(uri, methods=[method])(lambda req: self._handlers[key](req))
+        if key in self._routed:
+            return
+        self._routed.add(key)
+
+        async def handle(req):
+            result = self._handlers[key](req)
+            return await result if is_awaitable(result) else result
+
+        self._app.route(uri, methods=[method])(handle)

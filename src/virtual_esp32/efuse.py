@@ -12,6 +12,19 @@ from esp_image import chips
 from .compat import replace_file
 from .errors import VirtualBoardError
 
+# Revisions of parts on sale, major * 100 + minor, so that real images' ranges fit
+_USUAL_REVISIONS = {
+    "esp32": 300,
+    "esp32s2": 100,
+    "esp32s3": 2,
+    "esp32c2": 200,
+    "esp32c3": 4,
+    "esp32c5": 100,
+    "esp32c6": 1,
+    "esp32c61": 100,
+    "esp32h2": 1,
+    "esp32p4": 103,
+}
 _KEY_SLOTS = 3  # SECURE_BOOT_DIGEST0..2, ESP-IDF components/efuse
 
 
@@ -23,16 +36,18 @@ def sidecar_path(flash_path):
 class EFuse:
     """One chip's fuses.
 
-    mac: 6 bytes. chip: name as `esp32s3`. chip_revision: major * 100 + minor.
-    secure_boot: 0 off, 1 Secure Boot V1, 2 Secure Boot V2. key_digests: up to three of 32 bytes.
-    revoked: one bool per digest. secure_version: 0..16. trusted_keys: the application's own
-    configuration, 32-byte digests.
+    mac: 6 bytes. chip: name as `esp32s3`. chip_revision: major * 100 + minor, None for a part as
+    usually sold. secure_boot: 0 off, 1 Secure Boot V1, 2 Secure Boot V2. key_digests: up to three
+    of 32 bytes. revoked: one bool per digest. secure_version: 0..16. trusted_keys: the
+    application's own configuration, 32-byte digests.
     """
 
-    def __init__(self, mac, chip="esp32", chip_revision=300, secure_boot=0, key_digests=(),
+    def __init__(self, mac, chip="esp32", chip_revision=None, secure_boot=0, key_digests=(),
                  revoked=(), secure_version=0, trusted_keys=()):  # fmt: skip
         self.mac = bytes(mac)
         self.chip = chip
+        if chip_revision is None:
+            chip_revision = _USUAL_REVISIONS.get(chip, 0)
         self.chip_revision = chip_revision
         self.secure_boot = secure_boot
         self.key_digests = [bytes(digest) for digest in key_digests]

@@ -19,7 +19,7 @@ class EFuse:
         self,
         mac: bytes,
         chip: str = "esp32",
-        chip_revision: int = 300,
+        chip_revision: int | None = None,
         secure_boot: int = 0,
         key_digests: Iterable[bytes] = (),
         revoked: Iterable[bool] = (),

@@ -1,0 +1,16 @@
+"""Differences between CPython and MicroPython for the endpoints, by feature."""
+
+
+async def _probe():
+    pass
+
+
+_coroutine = _probe()
+_HAS_AWAIT = hasattr(_coroutine, "__await__")
+_coroutine.close()
+del _coroutine
+
+
+def is_awaitable(value):
+    """Whether a handler's result has to be awaited. MicroPython's coroutines are generators."""
+    return hasattr(value, "__await__") or (not _HAS_AWAIT and hasattr(value, "send"))

@@ -1,0 +1,149 @@
+"""The endpoints over real HTTP, on CPython; the same server runs under MicroPython."""
+
+import asyncio
+import socket
+
+import httpx
+import pytest
+
+import esp32_akri
+from esp32_akri import AkriServer
+
+
+def requests_against(server: AkriServer, *requests: tuple[str, str]) -> list[httpx.Response]:
+    """Serve on a free port, make the requests in a thread, stop."""
+
+    async def run() -> list[httpx.Response]:
+        server.start("127.0.0.1", 0)
+        await server.started()
+        url = f"http://127.0.0.1:{server.port}"
+        try:
+            return [
+                await asyncio.to_thread(httpx.request, method, url + path, trust_env=False)
+                for method, path in requests
+            ]
+        finally:
+            await server.end()
+
+    return asyncio.run(run())
+
+
+def test_handlers_may_be_functions_or_coroutines_and_get_their_context() -> None:
+    server = AkriServer()
+
+    async def temperature(req: object) -> str:
+        return "21.5"
+
+    server.set_handler_generic("/temp", "GET", temperature)
+    server.set_handler_generic_with_context("/who", "get", lambda r, c: c["name"], {"name": "x"})
+    server.set_handler_generic("/info", "GET", lambda req: {"device": "esp32"})
+    temp, who, info = requests_against(server, ("GET", "/temp"), ("GET", "/who"), ("GET", "/info"))
+    assert (temp.status_code, temp.text) == (200, "21.5")
+    assert (who.status_code, who.text) == (200, "x")
+    assert info.json() == {"device": "esp32"}
+
+
+def test_update_takes_three_methods_when_all_are_registered() -> None:
+    server = AkriServer()
+    server.set_update_handler(lambda r: "post", lambda r: "get", lambda r: "delete")
+    answers = requests_against(server, *((m, "/update") for m in ("POST", "GET", "DELETE", "PUT")))
+    assert [a.text for a in answers[:3]] == ["post", "get", "delete"]
+    assert answers[3].status_code == 405
+
+
+def test_with_the_post_handler_alone_it_behaves_as_the_originals() -> None:
+    server = AkriServer()
+    server.set_update_handler(lambda r: "post")
+    post, get = requests_against(server, ("POST", "/update"), ("GET", "/update"))
+    assert post.text == "post"
+    assert get.status_code == 405
+
+
+def test_an_endpoint_without_a_handler_answers_404() -> None:
+    server = AkriServer()
+    server.set_handler_generic("/info", "GET", lambda r: "")
+    assert requests_against(server, ("GET", "/temp"))[0].status_code == 404
+
+
+def test_a_handler_can_be_replaced_while_the_server_runs() -> None:
+    server = AkriServer()
+
+    async def run() -> list[str]:
+        server.set_handler_generic("/a", "GET", lambda r: "one")
+        server.start("127.0.0.1", 0)
+        await server.started()
+        url = f"http://127.0.0.1:{server.port}"
+        seen = []
+        for text in ("one", "two"):
+            server.set_handler_generic("/a", "GET", lambda r, text=text: text)
+            server.set_handler_generic("/b", "GET", lambda r, text=text: "b " + text)
+            for path in ("/a", "/b"):
+                got = await asyncio.to_thread(httpx.get, url + path, trust_env=False)
+                seen.append(got.text)
+        await server.end()
+        return seen
+
+    assert asyncio.run(run()) == ["one", "b one", "two", "b two"]
+
+
+def test_a_port_in_use_is_reported_and_the_server_can_start_elsewhere() -> None:
+    async def run() -> None:
+        server = AkriServer()
+        server.set_handler_generic("/", "GET", lambda r: "")
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            server.start("127.0.0.1", taken.getsockname()[1])
+            with pytest.raises(OSError, match="in use"):
+                await server.started()
+        server.start("127.0.0.1", 0)
+        await server.started()
+        await server.end()
+        await server.end()
+
+    asyncio.run(run())
+
+
+def test_a_second_start_and_a_handler_that_is_none_are_errors_of_the_caller() -> None:
+    async def run() -> None:
+        server = AkriServer()
+        server.start("127.0.0.1", 0)
+        with pytest.raises(RuntimeError, match="runs already"):
+            server.start("127.0.0.1", 0)
+        await server.started()
+        await server.end()
+
+    asyncio.run(run())
+    with pytest.raises(ValueError, match="not callable"):
+        AkriServer().set_handler_generic("/x", "GET", None)
+    with pytest.raises(ValueError, match="starts with /"):
+        AkriServer().set_handler_generic("x", "GET", print)
+
+
+def test_the_module_level_functions_are_the_originals_names() -> None:
+    async def run() -> None:
+        esp32_akri.akri_set_update_handler(lambda r: "posted")
+        esp32_akri.akri_set_info_handler(lambda r: "info")
+        esp32_akri.akri_set_onboard_handler(lambda r: "onboard")
+        esp32_akri.akri_set_temp_handler(lambda r: "temp")
+        esp32_akri.akri_set_handler_generic("/generic", "PUT", lambda r: "generic")
+        set_with_context = esp32_akri.akri_set_handler_generic_with_context
+        set_with_context("/context", "GET", lambda r, c: c, "context")
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        task = esp32_akri.akri_server_start("127.0.0.1", port)
+        await esp32_akri._default.started()
+        wanted = {
+            ("POST", "/update"): "posted",
+            ("GET", "/info"): "info",
+            ("GET", "/onboard"): "onboard",
+            ("GET", "/temp"): "temp",
+            ("PUT", "/generic"): "generic",
+            ("GET", "/context"): "context",
+        }
+        for (method, path), text in wanted.items():
+            url = f"http://127.0.0.1:{port}{path}"
+            got = await asyncio.to_thread(httpx.request, method, url, trust_env=False)
+            assert got.text == text
+        await esp32_akri.akri_server_end()
+        assert task.done()
+
+    asyncio.run(run())
