@@ -2,7 +2,7 @@
 layer's secrets and its certificate (Open Profile for DICE, "DICE Main Flow").
 """
 
-from ota_crypto import hkdf, p256, sha512
+from ota_crypto import hkdf, p256, sha512, steps
 
 from . import certificate_writer, keys
 
@@ -14,7 +14,7 @@ def main_flow(cdi_attest, cdi_seal, inputs):
     InputValues. The CDIs returned are secrets, 32 bytes; the certificate is DER. Raises
     ValueError for CDIs of another size.
     """
-    return p256.run_steps(main_flow_steps(cdi_attest, cdi_seal, inputs))
+    return steps.run(main_flow_steps(cdi_attest, cdi_seal, inputs))
 
 
 def main_flow_steps(cdi_attest, cdi_seal, inputs):

@@ -1,6 +1,6 @@
 """A board's two certificates: its root, made from the UDS, and the one for what it runs."""
 
-from ota_crypto import hkdf, p256
+from ota_crypto import hkdf, steps
 
 from . import flow, keys
 from .input_values import MODE_NORMAL, InputValues
@@ -22,7 +22,7 @@ def root_certificate(uds):
 
     uds: 32 bytes, else ValueError.
     """
-    return p256.run_steps(root_certificate_steps(uds))
+    return steps.run(root_certificate_steps(uds))
 
 
 def root_certificate_steps(uds):
@@ -37,7 +37,7 @@ def device_certificate(uds, code_hash, config_value):
     uds: 32 bytes. code_hash, config_value: 64 bytes each; mode is 1 (normal), the rest zero.
     Raises ValueError for other sizes.
     """
-    return p256.run_steps(device_certificate_steps(uds, code_hash, config_value))
+    return steps.run(device_certificate_steps(uds, code_hash, config_value))
 
 
 def device_certificate_steps(uds, code_hash, config_value):

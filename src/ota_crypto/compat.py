@@ -3,8 +3,20 @@
 import hashlib
 
 try:
+    import micropython
     from micropython import const
+
+    HAS_NATIVE_CODE = True
 except ImportError:
+
+    class micropython:
+        """Stands in for the module, so that tools on CPython can import what is marked viper."""
+
+        @staticmethod
+        def viper(function):
+            return function
+
+    HAS_NATIVE_CODE = False
 
     def const(value):
         return value
@@ -22,9 +34,14 @@ HAS_CRYPTOGRAPHY = _cryptography is not None
 
 
 def sha512_compress():
-    """The compression function of SHA-512: compiled where viper is, else the plain one."""
-    try:
-        from .sha512_viper import compress
-    except (ImportError, SyntaxError):  # no viper on this runtime, or not for this CPU
-        from .sha512_plain import compress
+    """The compression function of SHA-512: machine code where viper is, else the plain one."""
+    if HAS_NATIVE_CODE:
+        try:
+            from .sha512_viper import compress
+
+            return compress
+        except (ImportError, SyntaxError):  # a build without viper, or without it for this CPU
+            pass
+    from .sha512_plain import compress
+
     return compress

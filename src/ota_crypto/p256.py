@@ -6,7 +6,7 @@ point as SEC 1 encodes it: 65 bytes (04, x, y) or 33 (02 or 03, x). On CPython t
 `cryptography`'s; our own is not constant-time.
 """
 
-from . import backend
+from . import backend, steps
 
 # The order of the group (SP 800-186, 3.2.1.3); private keys are 1..ORDER-1
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -24,21 +24,12 @@ def _implementation():
     return p256_pure
 
 
-def run_steps(steps):
-    """Run a generator to its end; its return value."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
-
-
 def public_key(private_key):
     """The public point of a private key (an integer), 65 bytes uncompressed.
 
     Raises ValueError unless 1 <= private_key < ORDER.
     """
-    return run_steps(public_key_steps(private_key))
+    return steps.run(public_key_steps(private_key))
 
 
 def public_key_steps(private_key):
@@ -53,7 +44,7 @@ def sign(private_key, digest):
     private_key: an integer. digest: 32, 48 or 64 bytes, of SHA-256, SHA-384 or SHA-512, which
     is also the hash that makes the nonce. Raises ValueError.
     """
-    return run_steps(sign_steps(private_key, digest))
+    return steps.run(sign_steps(private_key, digest))
 
 
 def sign_steps(private_key, digest):
@@ -69,7 +60,7 @@ def verify(public_key, digest, r, s):
     public_key: 65 or 33 bytes. digest: 32, 48 or 64 bytes, else ValueError. False for whatever
     else is wrong: r or s out of range, bytes that are no point of the curve.
     """
-    return run_steps(verify_steps(public_key, digest, r, s))
+    return steps.run(verify_steps(public_key, digest, r, s))
 
 
 def verify_steps(public_key, digest, r, s):
@@ -98,7 +89,7 @@ def decompress(public_key):
     """
     from . import p256_pure
 
-    point = run_steps(p256_pure.decode_point_steps(public_key))
+    point = steps.run(p256_pure.decode_point_steps(public_key))
     if point is None:
         raise ValueError("not a point of P-256")
     return b"\x04" + point[0].to_bytes(32, "big") + point[1].to_bytes(32, "big")

@@ -3,7 +3,7 @@
 Only verification: no private key ever comes here.
 """
 
-from . import backend
+from . import backend, steps
 from .hashes import by_name, sizes
 
 _MINIMUM_MODULUS_BITS = 2048
@@ -17,12 +17,7 @@ def verify(n, e, digest, signature, hash_name="sha256", salt_bytes=32):
     2**32 - 1, else False. digest: as long as the hash's, else ValueError. signature: bytes, big
     endian, as long as the modulus. The same hash serves MGF1; the salt has exactly salt_bytes.
     """
-    steps = verify_steps(n, e, digest, signature, hash_name, salt_bytes)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
+    return steps.run(verify_steps(n, e, digest, signature, hash_name, salt_bytes))
 
 
 def verify_steps(n, e, digest, signature, hash_name="sha256", salt_bytes=32):

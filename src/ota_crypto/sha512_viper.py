@@ -1,10 +1,13 @@
 """The compression function of SHA-512 as machine code, on 32-bit words.
 
-MicroPython only, tested against `sha512_plain`. Words are 64 bits wide on the unix port and 32 on
-the boards: every sum and left shift is masked, and carries are found by comparing.
+Runs on MicroPython only; `sha512_plain` is its oracle. Words are 64 bits wide on the unix port
+and 32 on the boards: every sum and left shift is masked, and carries are found by comparing.
 """
 
-import micropython
+try:
+    import micropython
+except ImportError:
+    from .compat import micropython
 
 
 @micropython.viper

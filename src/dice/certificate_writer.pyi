@@ -1,0 +1,6 @@
+from .input_values import InputValues
+
+def to_be_signed(
+    authority_id: bytes, subject_id: bytes, subject_public_key: bytes, inputs: InputValues
+) -> bytes: ...
+def certificate(to_be_signed: bytes, signature: tuple[int, int]) -> bytes: ...

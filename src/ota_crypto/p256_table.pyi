@@ -1,0 +1,3 @@
+TEETH: int
+SPACING: int
+POINTS: bytes

@@ -1,0 +1,3 @@
+_Buffer = bytes | bytearray | memoryview
+
+def compress(state: bytearray, block: _Buffer, constants: _Buffer, schedule: bytearray) -> None: ...
