@@ -8,7 +8,7 @@ HAS_NATIVE_CODE: bool
 HAS_HASHLIB_SHA512: bool
 HAS_CRYPTOGRAPHY: bool
 
-class micropython:
+class micropython:  # noqa: N801
     @staticmethod
     def viper(function: _T) -> _T: ...
 

@@ -1,0 +1,9 @@
+from typing import Any
+
+class Tagged:
+    tag: int
+    value: Any
+    def __init__(self, tag: int, value: Any) -> None: ...
+
+def encode(value: Any) -> bytes: ...
+def decode(data: bytes | bytearray | memoryview) -> Any: ...

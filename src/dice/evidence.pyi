@@ -1,0 +1,39 @@
+from collections.abc import Generator
+
+_Buffer = bytes | bytearray | memoryview
+
+MAXIMUM_BYTES: int
+
+class Claims:
+    nonce: bytes
+    ueid: bytes
+    hwmodel: str
+    application: str
+    version: str
+    channel: bytes
+    image_digest: bytes
+    def __init__(
+        self,
+        nonce: _Buffer,
+        ueid: _Buffer,
+        hwmodel: str,
+        application: str,
+        version: str,
+        channel: _Buffer,
+        image_digest: _Buffer,
+    ) -> None: ...
+
+class Evidence:
+    claims: Claims
+    certificate: bytes
+    def __init__(
+        self, claims: Claims, certificate: bytes, signed: bytes, signature: bytes
+    ) -> None: ...
+    def is_signed_by(self, public_key: _Buffer) -> bool: ...
+
+def ueid_of(root_public_key: bytes) -> bytes: ...
+def encode(private_key: int, certificate: _Buffer, claims: Claims) -> bytes: ...
+def encode_steps(
+    private_key: int, certificate: _Buffer, claims: Claims
+) -> Generator[None, None, bytes]: ...
+def decode(data: _Buffer) -> Evidence: ...
