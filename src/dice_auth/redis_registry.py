@@ -24,7 +24,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from dice import certificate
 from dice_auth.errors import AlreadyEnrolledError, EnrolmentError, RegistryError
-from dice_auth.registry import BoardRecord, Registry, record_of
+from dice_auth.registry import BoardRecord, Registry, record_of, record_to_enrol
 from dice_auth.structured_log import log_event
 
 _ROOT_CERT: Final = "root_cert"
@@ -70,7 +70,7 @@ class RedisRegistry(Registry):
         self._index = connect(database + 1)
 
     async def enrol(self, board_id: str, root_der: bytes, *, replace: bool = False) -> bool:
-        record = record_of(board_id, root_der)
+        record = record_to_enrol(board_id, root_der)
         pem = certificate.to_pem(record.root)
         with self._faults():
             present = await self._read(board_id)
@@ -250,7 +250,7 @@ class RedisRegistry(Registry):
 def _record(board_id: bytes, pem: bytes) -> BoardRecord | None:
     """None if the entry is not a board's: no certificate, or an id that cannot be one."""
     try:
-        return record_of(board_id.decode("utf-8"), certificate.from_pem(pem.decode("ascii")))
+        return record_of(board_id.decode("utf-8"), certificate.from_pem(pem))
     except (EnrolmentError, certificate.CertificateError, UnicodeDecodeError):
         return None
 

@@ -33,7 +33,8 @@ class BoardRecord:
 def record_of(board_id: str, root_der: bytes) -> BoardRecord:
     """The record of a board with this root certificate (DER).
 
-    Raises EnrolmentError if the id cannot be one or the certificate is not a DICE root.
+    Raises EnrolmentError if the id cannot be one or the bytes are not a DICE certificate.
+    Not checked here: that it is a root.
     """
     if not 0 < len(board_id) <= _MAX_ID_CHARS or not board_id.isprintable():
         raise EnrolmentError(
@@ -43,7 +44,22 @@ def record_of(board_id: str, root_der: bytes) -> BoardRecord:
         root = certificate.parse(root_der)
     except certificate.CertificateError as error:
         raise EnrolmentError(f"root certificate of {board_id}: {error}") from error
-    return BoardRecord(board_id, bytes(root_der), bytes(root.subject_key_id))
+    if not root.subject_key_id:
+        raise EnrolmentError(f"root certificate of {board_id}: no subject key identifier")
+    return BoardRecord(board_id, root.der, root.subject_key_id)
+
+
+def record_to_enrol(board_id: str, root_der: bytes) -> BoardRecord:
+    """As `record_of`, and the certificate must be a root: it passes every check of a chain with
+    itself as its issuer, its dates aside. Raises EnrolmentError."""
+    record = record_of(board_id, root_der)
+    root = certificate.parse(record.root)
+    failed = set(certificate.verify_chain(root, root, root.not_before)) - {"is-root"}
+    if failed:
+        raise EnrolmentError(
+            f"root certificate of {board_id}: not a root, failed {', '.join(sorted(failed))}"
+        )
+    return record
 
 
 class Registry(ABC):

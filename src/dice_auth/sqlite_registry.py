@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dice_auth.errors import AlreadyEnrolledError, RegistryError
-from dice_auth.registry import BoardRecord, Registry, record_of
+from dice_auth.registry import BoardRecord, Registry, record_to_enrol
 
 # user_version of a file = how many of these have run on it. Append only.
 _MIGRATIONS = (
@@ -44,7 +44,7 @@ class SqliteRegistry(Registry):
             _migrate(connection)
 
     async def enrol(self, board_id: str, root_der: bytes, *, replace: bool = False) -> bool:
-        record = record_of(board_id, root_der)
+        record = record_to_enrol(board_id, root_der)
         async with self._writing:
             return await asyncio.to_thread(self._enrol, record, replace)
 

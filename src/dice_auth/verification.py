@@ -6,7 +6,7 @@ sends the certificate. It is public and constant; in protocol 1 that is all ther
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from dice import certificate
 from dice_auth.registry import Registry
@@ -40,11 +40,13 @@ async def verify_request_body(body: bytes, registry: Registry, now: datetime) ->
     is no verdict.
     """
     try:
-        presented = certificate.parse(certificate.from_pem(body.decode("latin-1")))
+        presented = certificate.parse(certificate.from_pem(body))
     except certificate.CertificateError as error:
         return Verdict(None, (NO_CERTIFICATE,), str(error))
-    record = await registry.root_by_key_id(bytes(presented.authority_key_id))
+    key_id = presented.authority_key_id
+    record = await registry.root_by_key_id(key_id) if key_id else None
     if record is None:
         return Verdict(None, (NOT_ENROLLED,))
-    failed = certificate.verify_chain(presented, certificate.parse(record.root), now)
+    root = certificate.parse(record.root)
+    failed = certificate.verify_chain(presented, root, tuple(now.astimezone(UTC).timetuple()[:6]))
     return Verdict(record.board_id, tuple(failed))

@@ -95,8 +95,8 @@ class Session:
             reader.feed(await self._connection.read(reader.wanted))
         with suppress(certificate.CertificateError):
             parsed = certificate.parse(reader.certificate)
-            self._key_id = bytes(parsed.subject_key_id).hex()
-            self._root_key_id = bytes(parsed.authority_key_id).hex()
+            self._key_id = (parsed.subject_key_id or b"").hex() or None
+            self._root_key_id = (parsed.authority_key_id or b"").hex() or None
         return reader.certificate
 
     async def _expect_silence(self) -> None:
