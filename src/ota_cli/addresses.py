@@ -1,27 +1,32 @@
-"""Addresses on the command line: `HOST:PORT`, each part with a default."""
+"""Addresses on the command line: `HOST:PORT`."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import click
 
 
 class Address(NamedTuple):
-    """Where to listen."""
+    """Where to listen; port 0 takes a free one."""
 
     host: str
     port: int
 
 
-class _AddressType(click.ParamType):
-    name = "HOST:PORT"
+def listen_option(name: str, default: str) -> Callable[[Any], Any]:
+    """An option that takes an Address."""
+    return click.option(
+        name,
+        default=default,
+        show_default=True,
+        metavar="HOST:PORT",
+        callback=_parse,
+        help="Address to listen on; port 0 takes a free one.",
+    )
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, Address):
-            return value
-        host, colon, port = str(value).rpartition(":")
-        if not colon or not host or not port.isdecimal() or int(port) > 65535:
-            self.fail(f"{value!r}: expected HOST:PORT, as 127.0.0.1:8000", param, ctx)
-        return Address(host.strip("[]"), int(port))
 
-
-LISTEN_ADDRESS = _AddressType()
+def _parse(ctx: click.Context, param: click.Parameter, value: str) -> Address:
+    host, colon, port = value.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise click.BadParameter(f"{value!r}: expected HOST:PORT, as 127.0.0.1:8000")
+    return Address(host.strip("[]"), int(port))

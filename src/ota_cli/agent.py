@@ -9,7 +9,7 @@ from ota_agent.errors import AgentError, SettingsError
 from ota_agent.server import serve
 from ota_agent.settings import from_environment
 from ota_cli import output
-from ota_cli.addresses import LISTEN_ADDRESS, Address
+from ota_cli.addresses import Address, listen_option
 from ota_cli.errors import EXIT_REFUSED, EXIT_USAGE, CommandError
 
 _FILE = click.Path(path_type=Path)
@@ -20,7 +20,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--cert", type=_FILE, help="Server certificate, PEM [env: SERVER_CRT_PATH].")
 @click.option("--key", type=_FILE, help="Its private key, PEM [env: SERVER_KEY_PATH].")
 @click.option("--dice-auth-url", metavar="URL", help="Attestation server [env: DICE_AUTH_URL].")
-@click.option("--listen", default="0.0.0.0:4433", show_default=True, type=LISTEN_ADDRESS)
+@listen_option("--listen", "0.0.0.0:4433")
 def agent(
     firmware: Path | None,
     cert: Path | None,

@@ -7,7 +7,7 @@ import click
 from dice_auth.errors import DiceAuthError, RegistryUrlError
 from dice_auth.server import serve as serve_attestation
 from ota_cli import output
-from ota_cli.addresses import LISTEN_ADDRESS, Address
+from ota_cli.addresses import Address, listen_option
 from ota_cli.errors import EXIT_REFUSED, EXIT_USAGE, CommandError
 from ota_cli.registry import registry_option
 
@@ -19,7 +19,7 @@ def attest() -> None:
 
 @attest.command()
 @registry_option
-@click.option("--listen", default="0.0.0.0:8000", show_default=True, type=LISTEN_ADDRESS)
+@listen_option("--listen", "0.0.0.0:8000")
 def serve(registry: str, listen: Address) -> None:
     """Serve until interrupted: POST a board's certificate as PEM, 200 means it is enrolled."""
 

@@ -10,10 +10,10 @@ from rich.table import Table
 from dice import certificate
 from esp_image import ImageError, chips
 from ota_cli import images, output, virtual_board
-from ota_cli.addresses import LISTEN_ADDRESS, Address
+from ota_cli.addresses import Address, listen_option
 from ota_cli.errors import EXIT_USAGE, CommandError
 from ota_cli.files import read_bytes, write_bytes
-from ota_cli.sizes import SIZE
+from ota_cli.sizes import parse_size
 from virtual_esp32 import VirtualBoardError
 from virtual_esp32.application import Application
 from virtual_esp32.board import power_on
@@ -32,7 +32,7 @@ def board() -> None:
 @click.argument("flash", type=_FILE)
 @click.option("--app", required=True, type=_FILE, help="First firmware, goes into ota_0.")
 @click.option("--chip", default="esp32", show_default=True, type=click.Choice(sorted(chips.CHIPS)))
-@click.option("--size", default="4MB", show_default=True, type=SIZE, help="Flash size.")
+@click.option("--size", default="4MB", show_default=True, callback=parse_size, help="Flash size.")
 @click.option("--mac", help="Wi-Fi MAC, aa:bb:cc:dd:ee:ff. [default: a random one]")
 @click.option(
     "--trust",
@@ -71,7 +71,7 @@ def create(
 
 @board.command()
 @click.argument("flash", type=_FILE)
-@click.option("--http", default="127.0.0.1:8032", show_default=True, type=LISTEN_ADDRESS)
+@listen_option("--http", "127.0.0.1:8032")
 @click.option("--agent-ca", type=_FILE, help="CA certificate of the agent, PEM or DER.")
 @click.option(
     "--policy",

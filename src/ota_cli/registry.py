@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -104,10 +105,9 @@ def gen_cert(mac: str, pem: bool) -> None:
     if pem:
         click.echo(certificate.to_pem(root), nl=False)
         return
-    stream = click.get_binary_stream("stdout")
-    if stream.isatty():
+    if sys.stdout.isatty():
         raise CommandError("DER is binary: redirect it to a file, or add --pem", EXIT_USAGE)
-    stream.write(root)
+    sys.stdout.buffer.write(root)
 
 
 def _root_certificate(mac: str) -> bytes:

@@ -5,18 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import click
-import httpx
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from rich.filesize import decimal
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from ota_cli import output
-from ota_cli.errors import EXIT_USAGE, CommandError
+from ota_cli.board_client import Board, Unreachable
+from ota_cli.errors import CommandError
 
 _POLL_S = 0.1
 _DEADLINE_S = 15 * 60.0
@@ -36,81 +30,17 @@ def update(url: str, agent: str, wait: bool) -> None:
     firmware it had; the reason is printed.
     """
     board = Board(url)
+    if not wait:
+        output.console.print(board.start(agent).strip(), markup=False)
+        return
     before = board.status()
     running = _version(board.info(), before)
-    answer = board.start(agent)
-    if not wait:
-        output.console.print(answer.strip())
-        return
+    board.start(agent)
     output.console.print(f"{url}: runs {running}, asked to update from {agent}", soft_wrap=True)
     after = Follower(board, before).follow()
     output.console.print(
         f"{url}: runs {_version(board.info(), after)}, confirmed (was {running})", soft_wrap=True
     )
-
-
-class Board:
-    """A board's HTTP endpoints. Raises CommandError."""
-
-    def __init__(self, url: str) -> None:
-        if "://" not in url:
-            url = "http://" + url
-        try:
-            parsed = httpx.URL(url)
-        except httpx.InvalidURL as error:
-            raise CommandError(f"URL {url!r}: {error}", EXIT_USAGE) from None
-        if parsed.scheme not in ("http", "https") or not parsed.host:
-            raise CommandError(f"URL {url!r}: expected http://BOARD[:PORT]", EXIT_USAGE)
-        self._client = httpx.Client(base_url=url, timeout=5, trust_env=False)
-        self.url = url
-
-    def start(self, agent: str) -> str:
-        """POST /update; the board's answer."""
-        return self._checked("POST", f"ip: {agent}").text
-
-    def status(self) -> dict[str, Any]:
-        """GET /update."""
-        return self._json("/update")
-
-    def info(self) -> dict[str, Any]:
-        """GET /info."""
-        return self._json("/info")
-
-    def _json(self, path: str) -> dict[str, Any]:
-        value = self._checked("GET", path=path).json()
-        if not isinstance(value, dict):
-            raise CommandError(f"{self.url}{path}: expected a JSON object")
-        return value
-
-    def _checked(
-        self, method: str, body: str | None = None, path: str = "/update"
-    ) -> httpx.Response:
-        try:
-            response = self._client.request(
-                method, path, content=body, headers=_TEXT if body else None
-            )
-        except httpx.HTTPError as error:
-            raise Unreachable(f"{self.url}: {_reason(error)}") from None
-        if response.status_code != 200:
-            said = " ".join(response.text.split())[:200]
-            code = EXIT_USAGE if response.status_code == 400 else 1
-            raise CommandError(f"{self.url}{path}: {response.status_code}: {said}", code)
-        return response
-
-
-_TEXT = {"Content-Type": "text/plain"}
-
-
-class Unreachable(CommandError):
-    """The board does not answer; while it reboots that is as it should be."""
-
-
-def _reason(error: httpx.HTTPError) -> str:
-    if isinstance(error, httpx.ConnectError):
-        return "no board answers there"
-    if isinstance(error, httpx.TimeoutException):
-        return "no answer in time"
-    return str(error) or type(error).__name__
 
 
 def _version(info: dict[str, Any], status: dict[str, Any]) -> str:
@@ -135,23 +65,24 @@ class Follower:
     def __init__(self, board: Board, before: dict[str, Any]) -> None:
         self._board = board
         self._before = before
+        self._transfer_began = time.monotonic()
         self._progress = Progress(
-            TextColumn("{task.description:<10}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
+            TextColumn("     {task.description:<10}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[detail]}"),
             console=output.console,
         )
 
     def follow(self) -> dict[str, Any]:
         """The last status, of a board that runs confirmed new firmware. Raises CommandError."""
         with self._progress:
-            task = self._progress.add_task("connecting", total=None)
+            task = self._progress.add_task("connecting", total=None, detail="")
             end = time.monotonic() + _DEADLINE_S
             seen = _Seen(time.monotonic())
             while time.monotonic() < end:
                 status = self._poll(seen)
+                if status is not None and not status["received"]:
+                    self._transfer_began = time.monotonic()
                 if status is not None:
                     self._show(task, status)
                     if self._settled(status, seen):
@@ -187,16 +118,27 @@ class Follower:
         seen.left = True
         return bool(status["confirmed"])
 
-    def _show(self, task: Any, status: dict[str, Any]) -> None:
-        back = status["running"] != self._before["running"]
-        total = status["total"]
-        if back:
+    def _show(self, task: TaskID, status: dict[str, Any]) -> None:
+        if status["running"] != self._before["running"]:
             description = "confirmed" if status["confirmed"] else "self-test"
-            known = self._progress.tasks[0].total or 1
-            self._progress.update(task, description=description, total=known, completed=known)
-            return
-        if status["state"] == "idle":
-            return
-        self._progress.update(
-            task, description=status["state"], total=total, completed=status["received"]
-        )
+            self._progress.update(task, description=description, total=1, completed=1)
+        elif status["state"] != "idle":
+            total, received = status["total"], status["received"]
+            self._progress.update(
+                task,
+                description=status["state"],
+                total=total,
+                completed=received,
+                detail=self._detail(received, total),
+            )
+
+    def _detail(self, received: int, total: int | None) -> str:
+        """Bytes, rate and time left, as far as they are known."""
+        if not received:
+            return ""
+        seconds = max(time.monotonic() - self._transfer_began, 0.001)
+        rate = received / seconds
+        text = f"{decimal(received)} of {decimal(total) if total else '?'}"
+        if total is not None and 0 < received < total:
+            text += f", {decimal(int(rate))}/s, {(total - received) / rate:.0f} s left"
+        return text

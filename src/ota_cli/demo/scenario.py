@@ -12,9 +12,9 @@ from rich.table import Table
 
 from esp_image import ImageParser
 from ota_cli import output
+from ota_cli.board_client import Board
 from ota_cli.demo import keys
 from ota_cli.demo.processes import Server, ota_service, run, run_visibly
-from ota_cli.update import Board
 
 _ENROLLED = "24:0a:c4:00:00:01"
 _STRANGER = "24:0a:c4:00:00:02"
@@ -64,7 +64,7 @@ class Scenario:
         agent = self._start_agent(attestation, "new.bin")
         self._update(board, agent)
         self._refuse(
-            board, self._start_rogue("tampered.bin"), "a tampered image", "signature-invalid"
+            board, self._start_rogue("tampered.bin"), "a tampered image", "digest-mismatch"
         )
         self._refuse(
             board,
@@ -158,7 +158,7 @@ class Scenario:
         self._say(f"update {board.url} from {agent}")
         code, error = run_visibly("update", board.url, "--agent", agent)
         if code:
-            output.console.print(f"     {error}", style="red", markup=False)
+            self._indented(error, "red")
         expected = f"{_PROJECT} 2.0.0 in ota_1, confirmed"
         self._outcomes.append(Outcome("a genuine update", expected, _running(board)))
 
@@ -166,11 +166,14 @@ class Scenario:
         before = _running(board)
         self._say(f"refusal: {what}")
         exit_code, error = run_visibly("update", board.url, "--agent", agent)
-        output.console.print(f"     {error}", style="yellow", markup=False, soft_wrap=True)
+        reason = error.removeprefix(f"ota-service: {board.url}: ")
+        output.console.print(
+            f"     refused: {reason}", style="yellow", markup=False, soft_wrap=True
+        )
         status = board.status()
         seen = status["error"]["code"] if status["error"] else "no error"
         now = _running(board)
-        output.console.print(f"     still runs {now}", markup=False)
+        self._indented(f"still runs {now}", "green")
         refused = "refused" if exit_code == 1 else f"exit code {exit_code}"
         self._outcomes.append(
             Outcome(what, f"refused: {code}; runs {before}", f"{refused}: {seen}; runs {now}")
@@ -191,6 +194,9 @@ class Scenario:
         output.console.print(
             f"[bold]{self._step:2}[/bold] [dim]{seconds:5.1f} s[/dim]  {text}", soft_wrap=True
         )
+
+    def _indented(self, text: str, style: str) -> None:
+        output.console.print(f"     {text}", style=style, markup=False, soft_wrap=True)
 
     def _path(self, name: str) -> Path:
         return self._folder / name
