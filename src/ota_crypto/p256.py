@@ -68,7 +68,11 @@ def verify_steps(public_key, digest, r, s):
     _check_digest(digest)
     if not (0 < r < ORDER and 0 < s < ORDER):
         return False
-    return (yield from _implementation().verify_steps(public_key, digest, r, s))
+    if backend.is_native():
+        from .p256_native import verify_steps as implementation
+    else:
+        from .p256_verify import verify_steps as implementation
+    return (yield from implementation(public_key, digest, r, s))
 
 
 def compress(public_key):
@@ -87,9 +91,9 @@ def decompress(public_key):
     Costs one square root, some 260 modular products, for a compressed point.
     Raises ValueError for anything else, infinity included.
     """
-    from . import p256_pure
+    from . import p256_verify
 
-    point = steps.run(p256_pure.decode_point_steps(public_key))
+    point = steps.run(p256_verify.decode_point_steps(public_key))
     if point is None:
         raise ValueError("not a point of P-256")
     return b"\x04" + point[0].to_bytes(32, "big") + point[1].to_bytes(32, "big")

@@ -2,13 +2,7 @@ from collections.abc import Generator
 
 _Buffer = bytes | bytearray | memoryview
 
-PRIME: int
-
 def public_key_steps(private_key: int) -> Generator[None, None, bytes]: ...
 def sign_steps(
     private_key: int, digest: _Buffer, hash_name: str
 ) -> Generator[None, None, tuple[int, int]]: ...
-def verify_steps(
-    public_key: _Buffer, digest: _Buffer, r: int, s: int
-) -> Generator[None, None, bool]: ...
-def decode_point_steps(encoded: _Buffer) -> Generator[None, None, tuple[int, int] | None]: ...

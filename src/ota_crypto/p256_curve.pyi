@@ -1,0 +1,9 @@
+from collections.abc import Generator
+
+_Point = tuple[int, int, int] | None
+
+PRIME: int
+
+def double(point: _Point) -> _Point: ...
+def add_affine(point: _Point, other: tuple[int, int]) -> _Point: ...
+def power_steps(base: int, exponent: int, modulus: int) -> Generator[None, None, int]: ...
