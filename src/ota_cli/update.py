@@ -121,7 +121,7 @@ class Follower:
     def _show(self, task: TaskID, status: dict[str, Any]) -> None:
         if status["running"] != self._before["running"]:
             description = "confirmed" if status["confirmed"] else "self-test"
-            self._progress.update(task, description=description, total=1, completed=1)
+            self._progress.update(task, description=description, total=1, completed=1, detail="")
         elif status["state"] != "idle":
             total, received = status["total"], status["received"]
             self._progress.update(

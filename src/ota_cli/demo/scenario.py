@@ -77,14 +77,15 @@ class Scenario:
         return self._conclude()
 
     def _make_keys_and_images(self) -> None:
-        self._say("keys, certificates and firmware: thermo 1.0.0 and 2.0.0, signed (RSA-3072)")
+        self._say("keys, certificates, firmware: thermo 1.0.0 to 3.0.0, signed (RSA-3072)")
         keys.make_signing_key(self._path("owner.pem"))
         keys.make_signing_key(self._path("stranger.pem"))
         keys.make_agent_certificate(self._folder)
         self._build("old.bin", "1.0.0", "owner.pem")
         self._build("new.bin", "2.0.0", "owner.pem")
         self._build("strange.bin", "3.0.0", "stranger.pem")
-        self._path("tampered.bin").write_bytes(_tampered(self._path("new.bin").read_bytes()))
+        self._build("genuine.bin", "3.0.0", "owner.pem")
+        self._path("tampered.bin").write_bytes(_tampered(self._path("genuine.bin").read_bytes()))
 
     def _build(self, name: str, version: str, key: str) -> None:
         plain = self._path("plain.bin")
@@ -167,9 +168,7 @@ class Scenario:
         self._say(f"refusal: {what}")
         exit_code, error = run_visibly("update", board.url, "--agent", agent)
         reason = error.removeprefix(f"ota-service: {board.url}: ")
-        output.console.print(
-            f"     refused: {reason}", style="yellow", markup=False, soft_wrap=True
-        )
+        self._indented(f"refused: {reason}", "yellow")
         status = board.status()
         seen = status["error"]["code"] if status["error"] else "no error"
         now = _running(board)
