@@ -2,7 +2,11 @@
 
 import asyncio
 import secrets
+import signal
+from collections.abc import Coroutine
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.table import Table
@@ -99,7 +103,7 @@ def run(
     application = Application(http.host, http.port, settings, on_event=log, on_ready=ready)
     with virtual_board.opened(flash) as powered:
         try:
-            asyncio.run(power_on(powered, application))
+            asyncio.run(_until_signalled(power_on(powered, application)))
         except VirtualBoardError as error:
             raise CommandError(f"{flash}: {error}") from None
         except OSError as error:
@@ -135,6 +139,16 @@ def show(flash: Path, as_json: bool) -> None:
         )
     output.console.print()
     output.console.print(table)
+
+
+async def _until_signalled(work: Coroutine[Any, Any, None]) -> None:
+    """Run until SIGINT or SIGTERM: the ordinary ways to switch a board off."""
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 def _certificates(path: Path | None) -> list[bytes]:

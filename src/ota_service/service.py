@@ -177,9 +177,9 @@ class OtaService:
                     await self._attempt(session, host, port)
                     return
                 except OtaError as error:
-                    self._fail(error)
                     if not error.may_retry or session.attempt >= self.config.attempts:
                         raise
+                    self._fail(error)
                 await asyncio.sleep(self._delay_s(session.attempt))
         except asyncio.CancelledError:
             self._fail(OtaError("cancelled", "the update was cancelled"))
