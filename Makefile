@@ -28,6 +28,8 @@ lint: $(STAMP)   ## ruff, mypy, stubtest, import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@MYPYPATH=src $(BIN)/python -m mypy.stubtest --concise --allowlist tests/stubtest_allowlist.txt \
+	  ota_crypto dice esp_image esp_partition ota_service esp32_akri virtual_esp32
 	@$(BIN)/lint-imports --no-cache
 
 bench: $(STAMP)  ## all of benchmarks/, side by side with their peers

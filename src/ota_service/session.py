@@ -95,6 +95,7 @@ class Session:
         """
         if self.state == ATTESTING:
             self._go("accepted")
+        self._expect(RECEIVING)
         try:
             self._parser.feed(chunk)
             if not self._accepted and self._parser.descriptor is not None:
@@ -141,6 +142,7 @@ class Session:
 
     def switch(self):
         """Make the slot bootable and the one that boots next. Raises OtaError."""
+        self._expect(SWITCHING)
         self._writer.release()
         try:
             self.slot.set_boot()
@@ -160,6 +162,10 @@ class Session:
             self.state = _NEXT_STATE[(self.state, event)]
         except KeyError:
             raise RuntimeError("update session: %s in state %s" % (event, self.state))
+
+    def _expect(self, state):
+        if self.state != state:
+            raise RuntimeError("update session: expected state %s, it is %s" % (state, self.state))
 
     def _is_whole_unsigned(self):
         if not self._trust.unsigned_allowed:

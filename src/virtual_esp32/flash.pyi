@@ -1,6 +1,6 @@
 from typing import Self
 
-from .compat import Storage
+from .compat import _Storage
 
 SECTOR_BYTES: int
 
@@ -16,7 +16,7 @@ class NorFlash:
     size: int
     operations: int
     erase_counts: list[int]
-    def __init__(self, storage: Storage) -> None: ...
+    def __init__(self, storage: _Storage) -> None: ...
     @classmethod
     def open(cls, path: str) -> Self: ...
     def read_into(self, offset: int, buffer: bytearray | memoryview) -> None: ...

@@ -35,7 +35,7 @@ def flash_content(flash_bytes, app):
     Raises VirtualBoardError if the app does not fit, ImageError if it is not an image.
     """
     partitions = partition_layout(flash_bytes)
-    content = bytearray(b"\xff") * flash_bytes
+    content = bytearray(b"\xff" * flash_bytes)
     rows = table.build(partitions)
     content[table.TABLE_OFFSET : table.TABLE_OFFSET + len(rows)] = rows
     slot = table.ota_slots(partitions)[0]

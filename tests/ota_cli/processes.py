@@ -16,8 +16,7 @@ def run(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
     """One command to its end."""
     return subprocess.run(
         [COMMAND, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         timeout=120,
         check=False,
         **{"text": True, **options},
