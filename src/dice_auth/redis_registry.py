@@ -125,7 +125,9 @@ class RedisRegistry(Registry):
 
     async def follow(self, caught_up: Callable[[], None]) -> None:
         reachable = True
-        while True:
+        task = asyncio.current_task()
+        # The client library can swallow a cancellation that meets it in the middle of a command.
+        while task is None or not task.cancelling():
             started = time.monotonic()
             try:
                 await self._index_changes()
