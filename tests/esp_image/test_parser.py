@@ -148,6 +148,13 @@ def test_an_error_comes_again_with_every_later_call():
     assert not parser.is_complete
 
 
+def test_after_an_error_the_right_bytes_come_too_late():
+    parser = ImageParser(signed=True)
+    assert code_of(parser.feed, PADDED[:-1] + b"\x00") == "padding"
+    assert code_of(parser.feed, b"\xff" + SECTOR) == "padding"
+    assert not parser.is_complete and parser.signature_sector is None
+
+
 def changed(offset, raw, image=UNSIGNED):
     return image[:offset] + raw + image[offset + len(raw) :]
 
@@ -184,8 +191,11 @@ def segments_of(*segments):
     ],
 )
 def test_each_wrong_field_has_its_code_and_its_offset(image, code, offset):
+    parser = ImageParser(signed=False, max_bytes=0x10000)
+    for i in range(offset):
+        parser.feed(image[i : i + 1])
     with pytest.raises(ImageError) as caught:
-        parse(image, signed=False, max_bytes=0x10000)
+        parser.feed(image[offset : offset + 1])
     assert (caught.value.code, caught.value.offset) == (code, offset)
     assert "\n" not in str(caught.value)
 
