@@ -18,7 +18,7 @@ def sha384(data=b""):
     """A SHA-384 object (FIPS 180-4), 48 bytes."""
     if backend.is_native():
         return hashlib.sha384(data)
-    from .sha512 import Sha384
+    from .sha512_pure import Sha384
 
     return Sha384(data)
 
@@ -27,7 +27,7 @@ def sha512(data=b""):
     """A SHA-512 object (FIPS 180-4), 64 bytes."""
     if backend.is_native():
         return hashlib.sha512(data)
-    from .sha512 import Sha512
+    from .sha512_pure import Sha512
 
     return Sha512(data)
 

@@ -56,8 +56,10 @@ def _multiply_both_steps(u1, u2, point):
     """u1 G + u2 Q for public scalars; None for infinity."""
     negated = u1 & 1 == 0
     digits = signed_digits(ORDER - u1 if negated else u1)
-    odd = _odd_multiples(point)
+    odd = yield from _odd_multiples_steps(point)
     naf = _non_adjacent_form(u2)
+    # the comb needs its steps even if u2 is short
+    naf += [0] * (HALF - len(naf))
     total = None
     for i in range(len(naf) - 1, -1, -1):
         total = double(total)
@@ -72,12 +74,14 @@ def _multiply_both_steps(u1, u2, point):
     return total
 
 
-def _odd_multiples(point):
+def _odd_multiples_steps(point):
     """Q, 3Q, 5Q ... 15Q in Jacobian coordinates."""
     first = (point[0], point[1], 1)
     twice = double(first)
     multiples = [first]
     for _ in range(7):
+        if len(multiples) % 4 == 0:
+            yield
         multiples.append(_add(multiples[-1], twice))
     return multiples
 

@@ -8,7 +8,7 @@ _MASK = (1 << 64) - 1
 def compress(state, block, constants, schedule):
     """Take one block of 128 bytes into `state` (FIPS 180-4, 6.4.2).
 
-    state: 64 bytes, constants: 640, layout as in `sha512`. schedule: 128 bytes of scratch,
+    state: 64 bytes, constants: 640, layout as in `sha512_pure`. schedule: 128 bytes of scratch,
     which this version leaves alone.
     """
     w = list(struct.unpack_from(">16Q", block))
