@@ -13,6 +13,8 @@ def open_listener(host: str, port: int) -> socket.socket:
 
     Raises ListenError with one line that names the address.
     """
+    if not 0 <= port <= 65535:
+        raise ListenError(f"cannot listen on {host}:{port}: ports are 0 to 65535")
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -26,15 +28,13 @@ def open_listener(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(_BACKLOG)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         listener.close()
         raise ListenError(f"cannot listen on {host}:{port}: {_reason(error)}") from error
     return listener
 
 
-def _reason(error: OSError | OverflowError) -> str:
-    if isinstance(error, OverflowError):
-        return "ports are 0 to 65535"
+def _reason(error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return "the port is in use"
     if error.errno == errno.EACCES:

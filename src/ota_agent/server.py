@@ -49,9 +49,7 @@ async def serve(settings: Settings, *, ready: Ready | None = None) -> None:
                 sha256=firmware.sha256,
             )
             agent = _Agent(Service(settings, context, firmware, attestation), listener)
-            if ready is not None:
-                ready(host, port)
-            await agent.run()
+            await agent.run(lambda: ready(host, port) if ready is not None else None)
 
 
 class _Agent:
@@ -64,11 +62,13 @@ class _Agent:
         self._signals = 0
         self._signalled = asyncio.Event()
 
-    async def run(self) -> None:
+    async def run(self, started: Callable[[], None]) -> None:
+        """started is called when boards are accepted and signals are handled."""
         accepting = asyncio.create_task(self._accept())
         try:
             with self._handle_signals():
                 stopping = asyncio.create_task(self._signalled.wait())
+                started()
                 await asyncio.wait((accepting, stopping), return_when=asyncio.FIRST_COMPLETED)
                 stopping.cancel()
                 accepting.cancel()

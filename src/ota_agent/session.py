@@ -73,6 +73,8 @@ class Session:
             try:
                 await self._connection.handshake()
             except OSError as error:
+                # The alert that says why is on its way: a reset would destroy it.
+                await self._hang_up()
                 raise PeerError("handshake-failed", _text(error)) from error
         try:
             async with _step("certificate", settings.certificate_timeout_s):

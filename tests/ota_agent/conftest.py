@@ -1,0 +1,64 @@
+import datetime
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+import dice
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The agent's certificate and key, files."""
+
+    certificate: Path
+    key: Path
+
+
+@functools.cache
+def _rsa_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, 2048)
+
+
+def make_identity(directory: Path, kind: str = "ecdsa") -> Identity:
+    """A self-signed server certificate for `ota-agent`, made for this run alone."""
+    key = ec.generate_private_key(ec.SECP256R1()) if kind == "ecdsa" else _rsa_key()
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ota-agent")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(datetime.datetime(2000, 1, 1))
+        .not_valid_after(datetime.datetime(2040, 1, 1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("ota-agent")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    directory.mkdir(exist_ok=True)
+    identity = Identity(directory / "certificate.pem", directory / "key.pem")
+    identity.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    identity.key.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return identity
+
+
+@pytest.fixture
+def identity(tmp_path: Path) -> Identity:
+    return make_identity(tmp_path / "identity")
+
+
+@pytest.fixture(scope="session")
+def board_certificate() -> bytes:
+    uds = dice.uds_from_mac(bytes.fromhex("020000000001"))
+    return dice.device_certificate(uds, bytes(64), bytes(64))

@@ -1,0 +1,25 @@
+"""A minimal valid application image, made here so that the agent's tests need no file."""
+
+import hashlib
+import struct
+from functools import reduce
+
+_ESP32_DROM = 0x3F400020
+
+
+def application_image(
+    *, size: int = 60_000, version: str = "2.0.0", project: str = "thermo"
+) -> bytes:
+    """One segment of about size bytes for an ESP32, checksum and SHA-256 valid, unsigned."""
+    header = struct.pack(
+        "<BBBBI B3s H B H H 4s B", 0xE9, 1, 2, 0x20, 0x40080000, 0xEE, b"", 0, 0, 0, 399, b"", 1
+    )
+    descriptor = struct.pack(
+        "<II8s32s32s16s16s32s32s80s", 0xABCD5432, 0, b"", version.encode(), project.encode(),
+        b"12:00:00", b"Jan  1 2026", b"v5.2.2", b"", b"",
+    )  # fmt: skip
+    data = descriptor + bytes(at * 7 % 251 for at in range(size // 4 * 4))
+    body = header + struct.pack("<II", _ESP32_DROM, len(data)) + data
+    body += bytes(15 - len(body) % 16)
+    body += bytes([reduce(int.__xor__, data, 0xEF)])
+    return body + hashlib.sha256(body).digest()

@@ -1,0 +1,77 @@
+"""The agent on a free port of the loopback interface, with its log lines."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ota_agent.server import serve
+from ota_agent.settings import Settings
+from tests.ota_agent.conftest import Identity
+from tests.ota_agent.images import application_image
+
+IMAGE = application_image()
+
+
+@dataclass
+class RunningAgent:
+    address: tuple[str, int]
+    task: "asyncio.Task[None]"
+    sessions: "asyncio.Queue[dict[str, Any]]" = field(default_factory=asyncio.Queue)
+
+    async def next_session(self) -> dict[str, Any]:
+        """The log line of the next session that ends."""
+        return await asyncio.wait_for(self.sessions.get(), 5)
+
+
+class _Lines(logging.Handler):
+    def __init__(self, queue: "asyncio.Queue[dict[str, Any]]") -> None:
+        super().__init__()
+        self._queue = queue
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = json.loads(record.getMessage())
+        if line["event"] == "session":
+            self._queue.put_nowait(line)
+
+
+def settings_for(
+    directory: Path, identity: Identity, url: str, *, image: bytes = IMAGE, **changes: Any
+) -> Settings:
+    firmware = directory / "firmware.bin"
+    firmware.write_bytes(image)
+    return Settings(
+        firmware=firmware,
+        certificate=identity.certificate,
+        key=identity.key,
+        dice_auth_url=url,
+        host="127.0.0.1",
+        port=0,
+        **{"closing_timeout_s": 1.0, **changes},
+    )
+
+
+@asynccontextmanager
+async def running_agent(settings: Settings) -> AsyncIterator[RunningAgent]:
+    listening: asyncio.Future[tuple[str, int]] = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(
+        serve(settings, ready=lambda *address: listening.set_result(address))
+    )
+    await asyncio.wait({task, listening}, return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        await task
+    agent = RunningAgent(listening.result(), task)
+    handler = _Lines(agent.sessions)
+    logger = logging.getLogger("ota_agent")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield agent
+    finally:
+        logger.removeHandler(handler)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
