@@ -36,11 +36,10 @@ def update(url: str, agent: str, wait: bool) -> None:
     before = board.status()
     running = _version(board.info(), before)
     board.start(agent)
-    output.console.print(f"{url}: runs {running}, asked to update from {agent}", soft_wrap=True)
+    output.console.print(f"{url} runs {running}", markup=False, soft_wrap=True)
     after = Follower(board, before).follow()
-    output.console.print(
-        f"{url}: runs {_version(board.info(), after)}, confirmed (was {running})", soft_wrap=True
-    )
+    now = _version(board.info(), after)
+    output.console.print(f"{url} runs {now}, confirmed", markup=False, soft_wrap=True)
 
 
 def _version(info: dict[str, Any], status: dict[str, Any]) -> str:
@@ -66,9 +65,10 @@ class Follower:
         self._board = board
         self._before = before
         self._transfer_began = time.monotonic()
+        self._total: int | None = None
         self._progress = Progress(
-            TextColumn("     {task.description:<10}"),
-            BarColumn(bar_width=30),
+            TextColumn("          {task.description:<10}"),
+            BarColumn(bar_width=24),
             TextColumn("{task.fields[detail]}"),
             console=output.console,
         )
@@ -121,9 +121,11 @@ class Follower:
     def _show(self, task: TaskID, status: dict[str, Any]) -> None:
         if status["running"] != self._before["running"]:
             description = "confirmed" if status["confirmed"] else "self-test"
-            self._progress.update(task, description=description, total=1, completed=1, detail="")
+            known = self._total or 1
+            self._progress.update(task, description=description, total=known, completed=known)
         elif status["state"] != "idle":
             total, received = status["total"], status["received"]
+            self._total = total
             self._progress.update(
                 task,
                 description=status["state"],

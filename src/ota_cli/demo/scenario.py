@@ -8,7 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from esp_image import ImageParser
 from ota_cli import output
@@ -77,7 +79,7 @@ class Scenario:
         return self._conclude()
 
     def _make_keys_and_images(self) -> None:
-        self._say("keys, certificates, firmware: thermo 1.0.0 to 3.0.0, signed (RSA-3072)")
+        self._say("keys, certificates and signed firmware: thermo 1.0.0, 2.0.0, 3.0.0")
         keys.make_signing_key(self._path("owner.pem"))
         keys.make_signing_key(self._path("stranger.pem"))
         keys.make_agent_certificate(self._folder)
@@ -109,8 +111,9 @@ class Scenario:
             "attestation server",
             ota_service("attest", "serve", "--registry", registry, "--listen", "127.0.0.1:0"),
         )
-        self._say(f"attestation server at {server.address}; board {_ENROLLED} enrolled")
+        self._say(f"attestation server at {server.address}")
         run("submit", _ENROLLED, "--registry", registry)
+        self._say(f"board {_ENROLLED} enrolled there")
         return server.address
 
     def _start_board(self, name: str, mac: str) -> Board:
@@ -123,7 +126,8 @@ class Scenario:
             ),
         )
         board = Board(server.address)
-        self._say(f"virtual ESP32 {mac} (4 MB) at {server.address} runs {_running(board)}")
+        self._say(f"board {mac}, a virtual ESP32 with 4 MB, at {board.url}")
+        self._indented(f"runs {_running(board)}", "green")
         return board
 
     def _start_agent(self, attestation: str, firmware: str) -> str:
@@ -143,7 +147,7 @@ class Scenario:
                 "127.0.0.1:0",
             ),
         )
-        self._say(f"OTA agent at {server.address} serves thermo 2.0.0")
+        self._say(f"OTA agent at {server.address}, serves thermo 2.0.0")
         return server.address
 
     def _start_rogue(self, image: str) -> str:
@@ -156,7 +160,7 @@ class Scenario:
         return self._stack.enter_context(Server(name, arguments, log))
 
     def _update(self, board: Board, agent: str) -> None:
-        self._say(f"update {board.url} from {agent}")
+        self._say(f"update of {board.url} from {agent}")
         code, error = run_visibly("update", board.url, "--agent", agent)
         if code:
             self._indented(error, "red")
@@ -167,12 +171,12 @@ class Scenario:
         before = _running(board)
         self._say(f"refusal: {what}")
         exit_code, error = run_visibly("update", board.url, "--agent", agent)
-        reason = error.removeprefix(f"ota-service: {board.url}: ")
+        reason = error.removeprefix(f"ota-service: {board.url}: ").rsplit("; still runs")[0]
         self._indented(f"refused: {reason}", "yellow")
         status = board.status()
         seen = status["error"]["code"] if status["error"] else "no error"
         now = _running(board)
-        self._indented(f"still runs {now}", "green")
+        self._indented(f"the board still runs {now}", "green")
         refused = "refused" if exit_code == 1 else f"exit code {exit_code}"
         self._outcomes.append(
             Outcome(what, f"refused: {code}; runs {before}", f"{refused}: {seen}; runs {now}")
@@ -189,13 +193,13 @@ class Scenario:
 
     def _say(self, text: str) -> None:
         self._step += 1
+        line = Table.grid(padding=(0, 1))
         seconds = time.monotonic() - self._started
-        output.console.print(
-            f"[bold]{self._step:2}[/bold] [dim]{seconds:5.1f} s[/dim]  {text}", soft_wrap=True
-        )
+        line.add_row(f"[bold]{self._step:2}[/bold]", f"[dim]{seconds:4.1f} s[/dim]", text)
+        output.console.print(line)
 
     def _indented(self, text: str, style: str) -> None:
-        output.console.print(f"     {text}", style=style, markup=False, soft_wrap=True)
+        output.console.print(Padding(Text(text, style), (0, 0, 0, 10)))
 
     def _path(self, name: str) -> Path:
         return self._folder / name
