@@ -18,7 +18,7 @@ class ImageError(Exception):
         return self.message
 
 
-class Refused(ImageError):  # noqa: N818
+class Refused(ImageError):
     """A whole image that may not be installed here.
 
     failures: every check that failed, as (code, message); `code` is the first one's.

@@ -4,6 +4,6 @@ class ImageError(Exception):
     offset: int | None
     def __init__(self, code: str, message: str, offset: int | None = None) -> None: ...
 
-class Refused(ImageError):  # noqa: N818
+class Refused(ImageError):
     failures: list[tuple[str, str]]
     def __init__(self, failures: list[tuple[str, str]]) -> None: ...
