@@ -165,7 +165,7 @@ def _fill_offsets(partitions, first_free):
         elif p.offset < last_end:
             raise PartitionTableError(
                 "overlap",
-                "%s: offset 0x%x, but the space before it ends at 0x%x"
+                "%r: offset 0x%x, but the space before it ends at 0x%x"
                 % (p.label, p.offset, last_end),
             )
         if p.size < 0:

@@ -216,11 +216,11 @@ def _check_alone(p):
     alignment = alignment_of(p.type)
     if p.offset % alignment:
         raise PartitionTableError(
-            "alignment", "%s: offset 0x%x is no multiple of 0x%x" % (p.label, p.offset, alignment)
+            "alignment", "%r: offset 0x%x is no multiple of 0x%x" % (p.label, p.offset, alignment)
         )
     if p.type == TYPE_APP and p.size % SECTOR_BYTES:
         raise PartitionTableError(
-            "alignment", "%s: size 0x%x is no multiple of 0x%x" % (p.label, p.size, SECTOR_BYTES)
+            "alignment", "%r: size 0x%x is no multiple of 0x%x" % (p.label, p.size, SECTOR_BYTES)
         )
     if p.type == TYPE_DATA:
         _check_data(p)
@@ -228,11 +228,11 @@ def _check_alone(p):
 
 def _check_data(p):
     if p.subtype in (SUBTYPE_OTADATA, SUBTYPE_COREDUMP) and p.flags & FLAG_READONLY:
-        raise PartitionTableError("readonly", "%s cannot be read-only" % p.label)
+        raise PartitionTableError("readonly", "%r cannot be read-only" % p.label)
     if p.subtype == SUBTYPE_NVS and p.size < _NVS_MIN_BYTES and not p.flags & FLAG_READONLY:
         raise PartitionTableError(
             "nvs-size",
-            "%s: NVS of 0x%x bytes, expected at least 0x3000 or the flag readonly"
+            "%r: NVS of 0x%x bytes, expected at least 0x3000 or the flag readonly"
             % (p.label, p.size),
         )
 
@@ -242,12 +242,12 @@ def _check_places(partitions, first_free):
     for p in sorted(partitions, key=lambda p: p.offset):
         if p.offset < first_free and not is_primary(p):
             raise PartitionTableError(
-                "low-offset", "%s: offset 0x%x is below 0x%x" % (p.label, p.offset, first_free)
+                "low-offset", "%r: offset 0x%x is below 0x%x" % (p.label, p.offset, first_free)
             )
         if last is not None and p.offset < last.end:
             raise PartitionTableError(
                 "overlap",
-                "%s at 0x%x overlaps %s, which ends at 0x%x"
+                "%r at 0x%x overlaps %r, which ends at 0x%x"
                 % (p.label, p.offset, last.label, last.end),
             )
         last = p
@@ -259,5 +259,5 @@ def _check_otadata(found):
     if found and found[0].size != _OTADATA_BYTES:
         raise PartitionTableError(
             "otadata",
-            "%s: size 0x%x, otadata has to be 0x2000" % (found[0].label, found[0].size),
+            "%r: size 0x%x, otadata has to be 0x2000" % (found[0].label, found[0].size),
         )

@@ -160,3 +160,9 @@ def test_any_bytes_are_read_or_refused(raw):
 @given(st.text(st.sampled_from("app,data0x19Kk:-$#\n ota_nvs"), max_size=80))
 def test_any_csv_is_read_or_refused(text):
     assert "\n" not in verdict_of(lambda: table.build(csv.parse_csv(text)))
+
+
+def test_a_label_with_control_characters_stays_on_one_line_of_the_message():
+    with pytest.raises(PartitionTableError, match=r"'a\\nb': offset") as caught:
+        table.build([app(0x11000, label="a\nb")])
+    assert "\n" not in str(caught.value)

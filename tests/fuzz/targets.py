@@ -1,0 +1,114 @@
+"""What is fuzzed: each target takes any bytes and lets only undocumented exceptions out.
+
+Each has seeds, from Espressif's images where they are there. `python -m tests.fuzz.run NAME`
+drives one with atheris; test_targets.py gives each a short run without it.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from esp_image import ImageError, ImageParser, signature
+from esp_image.build import build_app
+from esp_image.chips import CHIPS
+from esp_image.signature_block import SECTOR_BYTES, parse_sector
+from esp_partition import PartitionError, csv, table
+from tests.esp_image import signing
+from tests.micropython_port import SHARED
+
+IMAGES = SHARED / "images"
+FORMS = (True, False, None, "v1")
+CSV = "nvs,data,nvs,,16K\notadata,data,ota,,8K\na,app,ota_0,,1M,encrypted\nb,app,17,,1M"
+
+
+class Target(NamedTuple):
+    run: Callable[[bytes], None]
+    seeds: Callable[[], list[bytes]]
+
+
+def image(data: bytes) -> None:
+    """The first two bytes choose the parser's form and how the stream is cut."""
+    if len(data) < 2:
+        return
+    form, step = data[0], data[1] + 1
+    parser = ImageParser(
+        signed=FORMS[form & 3],
+        max_bytes=0x10000 if form & 4 else None,
+        bootloader=bool(form & 8),
+        hash=not form & 16,
+        ignore_rest=bool(form & 32),
+    )
+    try:
+        for start in range(2, len(data), step * 16):
+            parser.feed(data[start : start + step * 16])
+        parser.close()
+    except ImageError as error:
+        _check_error(error.code, str(error))
+        return
+    if parser.received > len(data) - 2 or not parser.is_complete:
+        raise RuntimeError("an image that is not there was accepted")
+
+
+def signature_sector(data: bytes) -> None:
+    """The CRC of each block is made right, so that what it covers is reached."""
+    sector = bytearray(data[:SECTOR_BYTES].ljust(SECTOR_BYTES, b"\xff"))
+    for start in range(0, 3 * signing.BLOCK_BYTES, signing.BLOCK_BYTES):
+        if sector[start] == 0xE7:
+            fields = bytes(sector[start : start + 1196])
+            sector[start : start + signing.BLOCK_BYTES] = signing.finish(fields)
+    try:
+        digest = parse_sector(sector)[0].image_digest
+        signature.verify(sector, digest, None)
+    except ImageError as error:
+        _check_error(error.code, str(error))
+
+
+def partition_table(data: bytes) -> None:
+    """Binary and, where it is text, CSV; what is accepted has to survive the way back."""
+    try:
+        partitions = table.parse(data)
+    except PartitionError as error:
+        _check_error(error.code, str(error))
+    else:
+        if len(partitions) <= 94 and table.parse(table.build(partitions)) != partitions:
+            raise RuntimeError("a table changed on its way through build and parse")
+    try:
+        csv.parse_csv(data.decode())
+    except UnicodeDecodeError:
+        return
+    except PartitionError as error:
+        _check_error(error.code, str(error))
+
+
+def _check_error(code: str, text: str) -> None:
+    if not code or "\n" in text:
+        raise RuntimeError(f"no stable code or more than a line: {code!r} {text!r}")
+
+
+def _image_seeds() -> list[bytes]:
+    seeds = [bytes((2, 15)) + build_app("1.0", "x", chip, 1024) for chip in CHIPS]
+    for path in sorted(IMAGES.glob("*.bin")):
+        seeds.append(bytes((10 if "boot" in path.name else 2, 255)) + path.read_bytes())
+    return seeds
+
+
+def _sector_seeds() -> list[bytes]:
+    padded = signing.pad(build_app("1.0", "x"))
+    seeds = []
+    for kind in ("p192", "p256", "p384"):
+        key = signing.make_key(kind)
+        seeds.append(signing.sector_of(*[signing.block(padded, key)] * 2))
+    for path in sorted(IMAGES.glob("*signed_v2_*.bin")):
+        seeds.append(path.read_bytes()[-SECTOR_BYTES:])
+    return seeds
+
+
+def _table_seeds() -> list[bytes]:
+    built = table.build(csv.parse_csv(CSV))
+    return [CSV.encode(), built, built[:128] + b"\xff" * 32]
+
+
+TARGETS = {
+    "image": Target(image, _image_seeds),
+    "signature_sector": Target(signature_sector, _sector_seeds),
+    "partition_table": Target(partition_table, _table_seeds),
+}
