@@ -75,7 +75,8 @@ def test_an_accepted_board_gets_the_image_then_close_notify_then_fin(
 ) -> None:
     async def run() -> None:
         own = make_identity(tmp_path / kind, kind)
-        async with scene(identity=own) as here:
+        # Long, so that the FIN the board sees is the one that follows close_notify at once.
+        async with scene(identity=own, closing_timeout_s=30) as here:
 
             def work(board: BoardPeer) -> tuple[bytes, bool]:
                 board.socket.sendall(board_certificate)
