@@ -13,19 +13,19 @@ class Hmac:
         block_bytes = sizes(hash_name)[1]
         if len(key) > block_bytes:
             key = self._new(key).digest()
-        self._pad = bytearray(block_bytes)
-        self._pad[: len(key)] = key
+        self._key = bytearray(key)
+        self._block_bytes = block_bytes
         self._inner = self._keyed(0x36)
         self._outer = self._keyed(0x5C)
         self._copies = hasattr(self._inner, "copy")
 
     def _keyed(self, value):
-        pad = self._pad
-        for i in range(len(pad)):
-            pad[i] ^= value
+        """A hash object that has been fed the key, padded with zeros, XOR this byte."""
+        pad = bytearray(bytes([value]) * self._block_bytes)
+        for at, byte in enumerate(self._key):
+            pad[at] = byte ^ value
         keyed = self._new(pad)
-        for i in range(len(pad)):
-            pad[i] ^= value
+        wipe(pad)
         return keyed
 
     def digest(self, *parts):
@@ -41,7 +41,7 @@ class Hmac:
 
     def close(self):
         """Overwrite the key; the object is of no use afterwards."""
-        wipe(self._pad)
+        wipe(self._key)
         self._inner = self._outer = None
         self._copies = False
 

@@ -5,7 +5,10 @@ State, schedule and constants are 64-bit words, each kept as two 32-bit words, t
 first, each little endian as every supported CPU has it. A test makes the literals again.
 """
 
+import struct
+
 from . import compat
+from .memory import wipe
 
 _BLOCK_BYTES = compat.const(128)
 
@@ -110,8 +113,6 @@ class Sha512:
 
     def digest(self):
         """The hash; the object is spent and its buffers are overwritten."""
-        from .memory import wipe
-
         bits = self._length * 8
         self.update(b"\x80")
         filled = self._length % _BLOCK_BYTES
@@ -119,13 +120,10 @@ class Sha512:
             self.update(bytes(_BLOCK_BYTES - filled))
             filled = 0
         self.update(bytes(_BLOCK_BYTES - 8 - filled) + bits.to_bytes(8, "big"))
-        result = self._state[:]
-        for i in range(0, 64, 4):
-            word = int.from_bytes(self._state[i : i + 4], "little")
-            result[i : i + 4] = word.to_bytes(4, "big")
+        result = struct.pack(">16I", *struct.unpack("<16I", self._state))
         for buffer in (self._block, self._schedule, self._state):
             wipe(buffer)
-        return bytes(result[: self.digest_size])
+        return result[: self.digest_size]
 
     def copy(self):
         """An independent object that has been fed the same bytes."""

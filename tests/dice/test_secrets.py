@@ -27,25 +27,25 @@ def test_a_key_seed_is_overwritten_after_use(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_closed_hmac_holds_no_key() -> None:
     mac = hmac.Hmac(b"secret", "sha512")
-    pad = mac._pad
-    assert pad.startswith(b"secret")
+    key = mac._key
+    assert key == b"secret"
     mac.close()
-    assert pad == bytearray(128)
+    assert key == bytearray(6)
 
 
 @pytest.mark.usefixtures("pure")
 def test_no_hmac_key_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    pads = []
+    held = []
     start = hmac.Hmac.__init__
 
     def watched(self: hmac.Hmac, key: bytes, hash_name: str) -> None:
         start(self, key, hash_name)
-        pads.append(self._pad)
+        held.append(self._key)
 
     monkeypatch.setattr(hmac.Hmac, "__init__", watched)
     dice.device_certificate(UDS, bytes(64), bytes(64))
-    assert len(pads) > 10
-    assert not any(any(pad) for pad in pads)
+    assert len(held) > 10
+    assert not any(any(key) for key in held)
 
 
 def test_a_spent_generator_is_empty() -> None:
@@ -53,13 +53,17 @@ def test_a_spent_generator_is_empty() -> None:
     drbg.generate(32)
     drbg.close()
     assert drbg._value == b""
-    assert drbg._mac._pad == bytearray(128)
+    assert drbg._mac._key == bytearray(64)
 
 
 def test_wiping_reaches_a_view_into_a_buffer() -> None:
     buffer = bytearray(b"abcdef")
     wipe(memoryview(buffer)[1:3])
     assert buffer == b"a\x00\x00def"
+    for size in (0, 1, 127, 128, 129, 300):
+        buffer = bytearray(b"x" * size)
+        wipe(buffer)
+        assert buffer == bytearray(size)
 
 
 def test_texts_carry_no_secret() -> None:
