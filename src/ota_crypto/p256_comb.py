@@ -47,6 +47,5 @@ def comb_point(digits, column, base):
         index = index << 1 | (digits[position >> 3] >> (position & 7)) & 1
     # The top tooth gives the sign; the others count relative to it.
     sign = 2 * (index >> 5) - 1
-    at = ((index ^ (((sign - 1) >> 1) & 63)) & 31 | base) * 64
-    x = int.from_bytes(POINTS[at : at + 32], "big")
-    return x, sign * int.from_bytes(POINTS[at + 32 : at + 64], "big")
+    point = POINTS[(index ^ (((sign - 1) >> 1) & 63)) & 31 | base]
+    return int.from_bytes(point[:32], "big"), sign * int.from_bytes(point[32:], "big")

@@ -1,3 +1,3 @@
 TEETH: int
 SPACING: int
-POINTS: bytes
+POINTS: tuple[bytes, ...]
