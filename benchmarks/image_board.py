@@ -56,36 +56,44 @@ def parse_loop(file, buffer):
     parser.close()
 
 
-def live_bytes():
-    gc.collect()
-    return gc.mem_alloc()
+def stream(file, buffer):
+    """One image through a parser: what the caller holds is the buffer."""
+    parse_loop(file, buffer)
 
 
-def heap_of_stream(file, buffer):
-    """The most that is alive above the caller's while the image streams in."""
-    file.seek(0)
-    before = live_bytes()
-    most = 0
-    parser = ImageParser(signed=True)
-    while file.readinto(buffer) == CHUNK_BYTES:
-        parser.feed(buffer)
-        most = max(most, live_bytes() - before)
-    parser.close()
-    return most
-
-
-def heap_of_readback(file):
-    """The same while the slot is read back and its signature verified."""
+def read_back(file, buffer):
+    """One slot read back, its signature verified; the caller holds nothing of it."""
 
     def read(offset, chunk):
         file.seek(offset)
         file.readinto(chunk)
 
-    before = live_bytes()
-    most = 0
-    for _ in readback.verify_slot_steps(read, 1 << 24, None):
-        most = max(most, live_bytes() - before)
-    return most
+    readback.verify_slot(read, 1 << 24, None)
+
+
+def fits_in(free_bytes, call, path):
+    """Whether a call succeeds, its code loaded, with this many bytes free and in one piece."""
+    with open(path, "rb") as file:
+        buffer = bytearray(CHUNK_BYTES)
+        call(file, buffer)
+        gc.collect()
+        ballast = [None] * (gc.mem_free() // 256)
+        hole = bytearray(free_bytes)
+        at = 0
+        for size in (4096, 1024, 256, 64, 16):
+            try:
+                while at < len(ballast):
+                    ballast[at] = bytearray(size)
+                    at += 1
+            except MemoryError:
+                pass
+        del hole
+        gc.collect()
+        try:
+            call(file, buffer)
+        except MemoryError:
+            return False
+    return True
 
 
 def verification(path):
@@ -95,33 +103,39 @@ def verification(path):
         sector = file.read(CHUNK_BYTES)
     digest = signature.parse_sector(sector)[0].image_digest
     gc.collect()
-    return median([elapsed_us(signature.verify, sector, digest, None) for _ in range(5)])
+    return min([elapsed_us(signature.verify, sector, digest, None) for _ in range(9)])
 
 
-def main(rsa_path, p256_path):
-    unit_us = median([elapsed_us(unit) for _ in range(9)])
+def print_times(rsa_path, p256_path):
+    unit_us = min([elapsed_us(unit) for _ in range(25)])
     # Both verifications once before, so that no import is measured.
     verification(rsa_path)
     verification(p256_path)
     print("unit_us", unit_us)
     print("rsa3072_us", verification(rsa_path))
     print("p256_us", verification(p256_path))
-    file = open(rsa_path, "rb")  # noqa: SIM115
-    buffer = bytearray(CHUNK_BYTES)
     ratios = []
-    for _ in range(ROUNDS):
-        gc.collect()
-        bare = elapsed_us(bare_loop, file, buffer)
-        gc.collect()
-        parsed = elapsed_us(parse_loop, file, buffer)
-        ratios.append((parsed / bare, parsed, bare))
+    with open(rsa_path, "rb") as file:
+        buffer = bytearray(CHUNK_BYTES)
+        for _ in range(ROUNDS):
+            gc.collect()
+            bare = elapsed_us(bare_loop, file, buffer)
+            gc.collect()
+            parsed = elapsed_us(parse_loop, file, buffer)
+            ratios.append((parsed / bare, parsed, bare))
     ratio, parsed, bare = median(ratios)
     print("stream_ratio", ratio)
     print("parse_us", parsed)
     print("bare_us", bare)
-    print("stream_heap_bytes", heap_of_stream(file, buffer))
-    print("readback_heap_bytes", heap_of_readback(file))
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+def main(mode, *arguments):
+    if mode == "time":
+        print_times(*arguments)
+    else:
+        call = {"stream": stream, "readback": read_back}[mode]
+        path, free_bytes = arguments
+        print("enough" if fits_in(int(free_bytes), call, path) else "too small")
+
+
+main(*sys.argv[1:])

@@ -30,7 +30,8 @@ def _choose_xor():
     try:
         from .checksum_viper import xor_viper
     except (ImportError, SyntaxError, AttributeError):
-        # CPython, or a port without native code.
+        # CPython, which hashes more than a board does, or a port without native code: there a
+        # loop that does not allocate is better than long integers.
         return _xor_folded if sha384 is not None else xor_plain
     return xor_viper
 

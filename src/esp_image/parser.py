@@ -97,6 +97,11 @@ class ImageParser:
         return self._signed is None and self._is_between()
 
     @property
+    def is_at_sector(self):
+        """Whether image and padding have passed, and the signature sector is next."""
+        return self._error is None and self._state == _SECTOR and not self._have
+
+    @property
     def signature_sector(self):
         """The 4096 bytes of the signature sector, None while not there or where there is none."""
         return self._signature if self._state == _END and self._signed != "v1" else None
@@ -383,4 +388,4 @@ class ImageParser:
         """With signed=None: at the image's end, or at the end of its padding."""
         if self._state == _PADDING:
             return self.received == self.image_bytes
-        return self._state == _SECTOR and not self._have
+        return self.is_at_sector

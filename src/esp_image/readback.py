@@ -51,8 +51,8 @@ def verify_slot_steps(
     first16: the image's first 16 bytes, used in place of the slot's. bootloader: a second-stage
     bootloader. v1_keys: Secure Boot V1 instead, with these public keys (signature.verify_v1_steps).
     Returns a SlotImage. Raises ImageError, as the parser and signature.verify_steps, and
-    `hash-missing` for an unsigned image without appended SHA-256. Allocates one 4096-byte buffer
-    and one signature sector.
+    `hash-missing` for an unsigned image without appended SHA-256. Allocates one buffer of 4096
+    bytes, and what verifying a signature takes.
     """
     if v1_keys is not None:
         form = "v1"
@@ -60,12 +60,15 @@ def verify_slot_steps(
         form = not (unsigned_allowed and trusted is not None and not trusted)
     parser = ImageParser(form, slot_bytes, bootloader, hash=not form, ignore_rest=True)
     digest = compat.sha256() if form else None
-    yield from _read_steps(read, slot_bytes, first16, parser, digest)
+    view = memoryview(bytearray(_CHUNK_BYTES))
+    yield from _read_steps(read, slot_bytes, first16, parser, digest, view)
     if form == "v1":
         digest = digest.digest()
         key = yield from signature.verify_v1_steps(parser.v1_trailer, digest, v1_keys)
     elif form:
-        blocks = signature.parse_sector(parser.signature_sector)
+        # The sector takes the place of the image's last chunk: nothing copies it.
+        read(parser.signed_bytes, view)
+        blocks = signature.parse_sector(view)
         digest = digest.digest()
         if blocks[0].digest_name != "sha256":
             digest = yield from _sha384_steps(read, parser.signed_bytes, first16)
@@ -102,11 +105,15 @@ def verify_slot(
             return stop.value
 
 
-def _read_steps(read, slot_bytes, first16, parser, digest):
-    """Feed the slot to the parser until the image ends, and its signed part to the digest."""
-    view = memoryview(bytearray(_CHUNK_BYTES))
+def _read_steps(read, slot_bytes, first16, parser, digest, view):
+    """Feed the slot to the parser, and its signed part to the digest.
+
+    Up to the image's end, or to the signature sector, which is the caller's.
+    """
     offset = 0
-    while not parser.is_complete and offset < slot_bytes:
+    while not parser.is_complete:
+        if offset >= slot_bytes:
+            parser.close()
         chunk = view if slot_bytes - offset >= _CHUNK_BYTES else view[: slot_bytes - offset]
         read(offset, chunk)
         if first16 is not None and not offset:
@@ -116,7 +123,8 @@ def _read_steps(read, slot_bytes, first16, parser, digest):
             _hash_signed(digest, chunk, offset, parser.signed_bytes)
         offset += len(chunk)
         yield
-    parser.close()
+        if parser.is_at_sector:
+            return
 
 
 def _hash_signed(digest, chunk, offset, signed_bytes):

@@ -184,4 +184,7 @@ def _little(raw, start, size):
 
 
 def _reversed(raw, start, size):
-    return bytes([raw[i] for i in range(start + size - 1, start - 1, -1)])
+    turned = bytearray(size)
+    for i in range(size):
+        turned[i] = raw[start + size - 1 - i]
+    return bytes(turned)

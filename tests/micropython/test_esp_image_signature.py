@@ -119,7 +119,7 @@ def test_reading_a_slot_lets_others_run_after_every_sector():
         buffer[:] = raw[offset : offset + len(buffer)]
 
     steps = readback.verify_slot_steps(read, len(raw), [key_digest])
-    for _ in range(len(raw) // SECTOR_BYTES):
+    for _ in range(len(IMAGE) // SECTOR_BYTES):
         next(steps)
     while True:
         try:
