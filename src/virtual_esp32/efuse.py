@@ -100,6 +100,9 @@ class EFuse:
         if unknown:
             raise VirtualBoardError("eFuse file: unknown field %s" % unknown[0])
         values["mac"] = parse_mac(values["mac"])
+        for field in ("key_digests", "revoked", "trusted_keys"):
+            if not isinstance(values.get(field, []), list):
+                raise VirtualBoardError("eFuse file: %s: expected a list" % field)
         for field in ("key_digests", "trusted_keys"):
             values[field] = [_digest(field, item) for item in values.get(field, ())]
         return cls(**values)
@@ -109,10 +112,14 @@ class EFuse:
         """The fuses of the flash file's board. Raises VirtualBoardError."""
         path = sidecar_path(flash_path)
         try:
-            with open(path) as file:
-                return cls.from_json(file.read())
+            with open(path, "rb") as file:
+                content = file.read()
         except OSError:
             raise VirtualBoardError("%s is missing: a flash file has its eFuse values there" % path)
+        try:
+            return cls.from_json(content.decode())
+        except UnicodeError:
+            raise VirtualBoardError("eFuse file: not JSON")
 
     def save(self, flash_path):
         replace_file(sidecar_path(flash_path), self.to_json() + "\n")
@@ -120,7 +127,7 @@ class EFuse:
     def _check(self):
         if len(self.mac) != 6:
             raise VirtualBoardError("MAC: expected 6 bytes, found %d" % len(self.mac))
-        if self.chip not in chips.CHIPS:
+        if not isinstance(self.chip, str) or self.chip not in chips.CHIPS:
             raise VirtualBoardError(
                 "chip %r: expected one of %s" % (self.chip, ", ".join(sorted(chips.CHIPS)))
             )
