@@ -44,10 +44,14 @@ class EFuse:
 
     def __init__(self, mac, chip="esp32", chip_revision=None, secure_boot=0, key_digests=(),
                  revoked=(), secure_version=0, trusted_keys=()):  # fmt: skip
+        if not isinstance(chip, str) or chip not in chips.CHIPS:
+            raise VirtualBoardError(
+                "chip %r: expected one of %s" % (chip, ", ".join(sorted(chips.CHIPS)))
+            )
         self.mac = bytes(mac)
         self.chip = chip
         if chip_revision is None:
-            chip_revision = _USUAL_REVISIONS.get(chip, 0)
+            chip_revision = _USUAL_REVISIONS[chip]
         self.chip_revision = chip_revision
         self.secure_boot = secure_boot
         self.key_digests = [bytes(digest) for digest in key_digests]
@@ -127,10 +131,6 @@ class EFuse:
     def _check(self):
         if len(self.mac) != 6:
             raise VirtualBoardError("MAC: expected 6 bytes, found %d" % len(self.mac))
-        if not isinstance(self.chip, str) or self.chip not in chips.CHIPS:
-            raise VirtualBoardError(
-                "chip %r: expected one of %s" % (self.chip, ", ".join(sorted(chips.CHIPS)))
-            )
         if self.secure_boot not in (0, 1, 2):
             raise VirtualBoardError("secure_boot %r: expected 0, 1 or 2" % (self.secure_boot,))
         if len(self.key_digests) > _KEY_SLOTS or len(self.revoked) != len(self.key_digests):
