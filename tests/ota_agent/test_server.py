@@ -20,6 +20,7 @@ from tests.ota_agent.board_peer import BoardPeer, board_context
 from tests.ota_agent.conftest import Identity, make_identity
 from tests.ota_agent.images import application_image
 from tests.ota_agent.running_agent import IMAGE, RunningAgent, running_agent, settings_for
+from tests.peers import needs_openssl
 
 T = TypeVar("T")
 
@@ -336,6 +337,7 @@ def test_over_the_limit_a_connection_is_closed_at_once(
     asyncio.run(run())
 
 
+@needs_openssl
 def test_tls_below_1_2_is_not_spoken(scene: Any) -> None:
     async def run() -> None:
         async with scene() as here:

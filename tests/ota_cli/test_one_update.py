@@ -14,6 +14,7 @@ from tests import world
 from tests.esp_image import signing
 from tests.micropython_port import SHARED
 from tests.ota_cli.processes import done, refused, run, server
+from tests.peers import needs_openssl
 
 BLINK = SHARED / "images" / "esp_idf_blink_esp32s2.bin"
 MAC = "7c:df:a1:00:00:01"
@@ -137,6 +138,7 @@ def test_registry_commands_tell_what_they_did(tmp_path: Path) -> None:
     assert json.loads(done("list", "--registry", registry, "--json")) == []
 
 
+@needs_openssl
 def test_gen_cert_writes_the_root_certificate_that_openssl_reads(tmp_path: Path) -> None:
     pem = done("gen-cert", MAC, "--pem")
     der = subprocess.run(
