@@ -23,6 +23,7 @@ _VERSION_ECDSA = const(3)
 _CRC_OFFSET = const(1196)
 _RSA_BYTES = const(384)
 _EMPTY = const(0xFF)
+_FILLER = b"\xff" * 64
 _SCHEME_OF_CURVE = {1: chips.ECDSA_P192, 2: chips.ECDSA_P256, 3: chips.ECDSA_P384}
 
 
@@ -71,7 +72,10 @@ class Block:
         # The chip computes with rinv and m' as they stand here; the key digest covers them.
         if n >> 3071 != 1 or not n & 1 or e < 3 or not e & 1:
             raise self._error("no RSA-3072 key")
-        if _little(raw, 424, 384) != (1 << 6144) % n or (n * _little(raw, 808, 4) + 1) & 0xFFFFFFFF:
+        if (
+            _little(raw, 424, 384) != (1 << 6144) % n
+            or ((n & 0xFFFFFFFF) * _little(raw, 808, 4) + 1) & 0xFFFFFFFF
+        ):
             raise self._error("its Montgomery constants are not those of its key")
 
     def _read_ecdsa(self, raw):
@@ -121,11 +125,11 @@ def parse_sector(sector):
         if raw[0] == _EMPTY:
             break
         blocks.append(_parse_block(raw, position))
-    for i in range(len(blocks) * BLOCK_BYTES, SECTOR_BYTES):
-        if view[i] != _EMPTY:
+    for i in range(len(blocks) * BLOCK_BYTES, SECTOR_BYTES, len(_FILLER)):
+        if view[i : i + len(_FILLER)] != _FILLER:
             raise ImageError(
                 "signature-invalid",
-                "signature sector: 0x%02x at %d, behind its %d blocks" % (view[i], i, len(blocks)),
+                "signature sector: not FF behind its %d blocks, at %d or after" % (len(blocks), i),
             )
     for block in blocks:
         if block.scheme != blocks[0].scheme:
