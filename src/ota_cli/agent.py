@@ -28,7 +28,7 @@ def agent(
     dice_auth_url: str | None,
     listen: Address,
 ) -> None:
-    """Serve firmware over TLS to the boards that the attestation server accepts.
+    """Serve firmware over TLS to attested boards.
 
     What is not given comes from the environment the original agent reads.
     """

@@ -12,9 +12,10 @@ import click
 from rich.table import Table
 
 from dice import certificate
-from esp_image import ImageError, chips
+from esp_image import ImageError
 from ota_cli import images, output, virtual_board
 from ota_cli.addresses import Address, listen_option
+from ota_cli.chip_option import chip_option
 from ota_cli.errors import EXIT_USAGE, CommandError
 from ota_cli.files import read_bytes, write_bytes
 from ota_cli.sizes import parse_size
@@ -35,9 +36,16 @@ def board() -> None:
 @board.command()
 @click.argument("flash", type=_FILE)
 @click.option("--app", required=True, type=_FILE, help="First firmware, goes into ota_0.")
-@click.option("--chip", default="esp32", show_default=True, type=click.Choice(sorted(chips.CHIPS)))
-@click.option("--size", default="4MB", show_default=True, callback=parse_size, help="Flash size.")
-@click.option("--mac", help="Wi-Fi MAC, aa:bb:cc:dd:ee:ff. [default: a random one]")
+@chip_option()
+@click.option(
+    "--size",
+    default="4MB",
+    show_default=True,
+    metavar="SIZE",
+    callback=parse_size,
+    help="Flash size.",
+)
+@click.option("--mac", metavar="MAC", help="Wi-Fi MAC, aa:bb:cc:dd:ee:ff. [default: a random one]")
 @click.option(
     "--trust",
     type=_FILE,

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import click
 
-from esp_image import ImageError, ImageParser, chips
+from esp_image import ImageError, ImageParser
 from esp_image import build as image_build
 from ota_cli import images, output
+from ota_cli.chip_option import chip_option
 from ota_cli.errors import CommandError
 from ota_cli.files import read_bytes, write_bytes
 
@@ -73,13 +74,15 @@ def sign(file: Path, key: Path, out: Path) -> None:
 @click.option(
     "--project", default="demo", show_default=True, help="Project name, at most 31 bytes."
 )
-@click.option("--chip", default="esp32", show_default=True, type=click.Choice(sorted(chips.CHIPS)))
-@click.option("--size", type=click.IntRange(min=512), help="Pad to about this many bytes.")
+@chip_option()
+@click.option(
+    "--size", metavar="BYTES", type=click.IntRange(min=512), help="Pad to about this many bytes."
+)
 @click.option("--secure-version", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1))
 def build(
     out: Path, version: str, project: str, chip: str, size: int | None, secure_version: int
 ) -> None:
-    """Build a minimal valid application image, for demonstrations and tests.
+    """Build a minimal valid image, for demonstrations and tests.
 
     It holds no program, only a valid structure: header, app descriptor, segments, checksum and
     SHA-256, as esptool would make them.

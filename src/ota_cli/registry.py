@@ -100,7 +100,7 @@ def delete(mac: str, registry: str) -> None:
 @click.argument("mac")
 @click.option("--pem", is_flag=True, help="PEM instead of DER.")
 def gen_cert(mac: str, pem: bool) -> None:
-    """Write the root certificate of the board with this MAC to standard output."""
+    """Write a board's root certificate to standard output, from its MAC."""
     root = _root_certificate(mac)
     if pem:
         click.echo(certificate.to_pem(root), nl=False)

@@ -15,7 +15,7 @@ from ota_cli.errors import CommandError
 
 @click.command()
 def demo() -> None:
-    """One whole secure update on this machine, and the refusals that keep a board safe.
+    """One whole secure update on this machine, and refusals.
 
     Starts an attestation server, an OTA agent and a virtual board, updates the board, shows what
     it refuses, and leaves nothing behind. Needs the extra esp32-ota-service[signing].
