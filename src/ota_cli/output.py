@@ -21,7 +21,7 @@ def print_fields(fields: dict[str, object]) -> None:
     """Names and values, one a line."""
     table = Table.grid(padding=(0, 2))
     for name, value in fields.items():
-        table.add_row(f"[bold]{name}[/bold]", "-" if value in (None, "") else str(value))
+        table.add_row(f"[bold]{name}[/bold]", "-" if value in (None, "", []) else str(value))
     console.print(table)
 
 

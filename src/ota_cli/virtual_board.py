@@ -1,7 +1,8 @@
 """Opening a flash file for a command, and what `board show` says of it."""
 
+import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,21 @@ def opened(path: Path, *, copy: bool = False) -> Iterator[VirtualBoard]:
     if efuse is None:
         raise CommandError(f"flash file {path}: no such file or directory")
     try:
-        yield VirtualBoard(flash, efuse)
+        with nullcontext() if copy else _powered(path):
+            yield VirtualBoard(flash, efuse)
     finally:
         flash.close()
+
+
+@contextmanager
+def _powered(path: Path) -> Iterator[None]:
+    """One flash belongs to one running board. Raises CommandError."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CommandError(f"flash file {path}: a board runs on it already") from None
+        yield
 
 
 def describe(board: VirtualBoard) -> dict[str, Any]:

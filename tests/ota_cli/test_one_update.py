@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -13,7 +14,7 @@ from esp_image import chips
 from tests import world
 from tests.esp_image import signing
 from tests.micropython_port import SHARED
-from tests.ota_cli.processes import done, refused, run, server
+from tests.ota_cli.processes import COMMAND, done, refused, run, server
 from tests.peers import needs_openssl
 
 BLINK = SHARED / "images" / "esp_idf_blink_esp32s2.bin"
@@ -190,6 +191,40 @@ def test_a_flash_file_is_never_overwritten(tmp_path: Path) -> None:
     before = flash.read_bytes()
     assert "exists" in refused("board", "create", flash, "--app", app)
     assert flash.read_bytes() == before
+
+
+def test_two_boards_cannot_run_on_one_flash(tmp_path: Path) -> None:
+    app, flash = tmp_path / "app.bin", tmp_path / "flash.bin"
+    done("image", "build", "-o", app, "--version", "1")
+    done("board", "create", flash, "--app", app)
+    with server("board", "run", flash, "--http", "127.0.0.1:0"):
+        assert "runs on it already" in refused("board", "run", flash, "--http", "127.0.0.1:0")
+        shown = json.loads(done("board", "show", flash, "--json"))
+    assert shown["boots"] == "ota_0"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_demonstration_that_is_ended_early_leaves_nothing_behind(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    process = subprocess.Popen(
+        [COMMAND, "demo"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"},
+        start_new_session=True,
+    )
+    for line in process.stdout:
+        if "OTA agent" in line:
+            break
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
 
 
 def test_servers_name_the_port_that_is_in_use(desk: Path, tmp_path: Path) -> None:
