@@ -292,7 +292,7 @@ class ImageParser:
         segment = Segment(address, size, self.received)
         check_segment(segment, self.segments, self._is_app)
         if self._is_app and self.segments:
-            self._check_mapping(segment)
+            self._check_mapping(segment, len(self.segments))
         self.segments.append(segment)
         self._measure(segment)
         self._hash_field(SEGMENT_HEADER_BYTES)
@@ -304,14 +304,9 @@ class ImageParser:
         else:
             self._after_segment()
 
-    def _check_mapping(self, segment):
-        check_mapping(
-            segment,
-            self.segments.index(segment) if segment in self.segments else len(self.segments),
-            self.header.chip_id,
-            self.descriptor.mmu_page_size,
-            self.received - 1,
-        )
+    def _check_mapping(self, segment, index):
+        page_log2 = self.descriptor.mmu_page_size
+        check_mapping(segment, index, self.header.chip_id, page_log2, self.received - 1)
 
     def _measure(self, segment):
         """Lengths so far; the image is refused when it cannot fit any more."""
@@ -342,7 +337,7 @@ class ImageParser:
 
     def _finish_descriptor(self):
         self.descriptor = parse_descriptor(self._field)
-        self._check_mapping(self.segments[0])
+        self._check_mapping(self.segments[0], 0)
         self._checksum = xor_bytes(self._field, 0, DESCRIPTOR_BYTES, self._checksum)
         self._hash_field(DESCRIPTOR_BYTES)
         if self._segment_left:
