@@ -6,7 +6,9 @@ SHA-384 and SHA-512 objects can always be copied.
 
 import hashlib
 
-from . import backend
+from . import backend, compat
+
+_pure = None
 
 
 def sha256(data=b""):
@@ -18,18 +20,26 @@ def sha384(data=b""):
     """A SHA-384 object (FIPS 180-4), 48 bytes."""
     if backend.is_native():
         return hashlib.sha384(data)
-    from .sha512_pure import Sha384
-
-    return Sha384(data)
+    return _own().Sha384(data)
 
 
 def sha512(data=b""):
     """A SHA-512 object (FIPS 180-4), 64 bytes."""
     if backend.is_native():
         return hashlib.sha512(data)
-    from .sha512_pure import Sha512
+    return _own().Sha512(data)
 
-    return Sha512(data)
+
+def _own():
+    """Our own SHA-512, loaded at its first use."""
+    global _pure
+    if _pure is None:
+        # Compiling this one takes the most space of all: it goes first, while nothing is held.
+        compat.sha512_compress()
+        from . import sha512_pure
+
+        _pure = sha512_pure
+    return _pure
 
 
 _BY_NAME = {"sha256": sha256, "sha384": sha384, "sha512": sha512}

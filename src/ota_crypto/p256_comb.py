@@ -9,10 +9,10 @@ from .p256 import ORDER
 from .p256_curve import add_affine, double
 from .p256_table import POINTS
 
-# The comb of p256_table: 6 teeth 44 bits apart, each cut in two halves.
-HALF = 22
-_SPACING = const(44)
-_BITS = const(264)
+# The comb of p256_table: 5 teeth 52 bits apart, each cut in two halves.
+HALF = 26
+_SPACING = const(52)
+_BITS = const(260)
 # A step is a doubling (8 products) and two additions (11 each): 3 steps make 90.
 _STEPS_PER_YIELD = const(3)
 
@@ -26,7 +26,7 @@ def multiply_generator_steps(k):
     for i in range(HALF - 1, -1, -1):
         if point is not None:
             point = double(point)
-        point = add_affine(point, comb_point(digits, i + HALF, 32))
+        point = add_affine(point, comb_point(digits, i + HALF, 16))
         point = add_affine(point, comb_point(digits, i, 0))
         if i % _STEPS_PER_YIELD == 0:
             yield
@@ -36,16 +36,18 @@ def multiply_generator_steps(k):
 
 
 def signed_digits(k):
-    """An odd k as 264 digits of +1 and -1; a set bit is +1."""
+    """An odd k as 260 digits of +1 and -1; a set bit is +1."""
     return bytearray(((k >> 1) | (1 << (_BITS - 1))).to_bytes(33, "little"))
 
 
 def comb_point(digits, column, base):
     """The table's point for one column: (x, y), y with the column's sign."""
     index = 0
-    for position in range(column + 5 * _SPACING, -1, -_SPACING):
+    for position in range(column + 4 * _SPACING, -1, -_SPACING):
         index = index << 1 | (digits[position >> 3] >> (position & 7)) & 1
     # The top tooth gives the sign; the others count relative to it.
-    sign = 2 * (index >> 5) - 1
-    point = POINTS[(index ^ (((sign - 1) >> 1) & 63)) & 31 | base]
-    return int.from_bytes(point[:32], "big"), sign * int.from_bytes(point[32:], "big")
+    sign = 2 * (index >> 4) - 1
+    index = (index ^ (((sign - 1) >> 1) & 31)) & 15 | base
+    row, at = POINTS[index >> 3], (index & 7) << 6
+    x = int.from_bytes(row[at : at + 32], "big")
+    return x, sign * int.from_bytes(row[at + 32 : at + 64], "big")

@@ -66,7 +66,7 @@ def _multiply_both_steps(u1, u2, point):
         if naf[i]:
             total = _add(total, _signed(odd, naf[i]))
         if i < HALF:
-            for column, base in ((i + HALF, 32), (i, 0)):
+            for column, base in ((i + HALF, 16), (i, 0)):
                 x, y = comb_point(digits, column, base)
                 total = add_affine(total, (x, -y if negated else y))
         if i % 2 == 0:

@@ -71,6 +71,8 @@ _ROUND_CONSTANTS = (
 
 _compress = None
 _constants = None
+# scratch for all: a compression is never interrupted by another
+_schedule = bytearray(_BLOCK_BYTES)
 
 
 class Sha512:
@@ -87,7 +89,6 @@ class Sha512:
             _constants = bytearray(_ROUND_CONSTANTS)
             _compress = compat.sha512_compress()
         self._state = bytearray(self._initial)
-        self._schedule = bytearray(_BLOCK_BYTES)
         self._block = bytearray(_BLOCK_BYTES)
         self._length = 0
         if data:
@@ -105,9 +106,9 @@ class Sha512:
             self._block[filled : filled + at] = view[:at]
             if filled + at < _BLOCK_BYTES:
                 return
-            _compress(self._state, self._block, _constants, self._schedule)
+            _compress(self._state, self._block, _constants, _schedule)
         while count - at >= _BLOCK_BYTES:
-            _compress(self._state, view[at : at + _BLOCK_BYTES], _constants, self._schedule)
+            _compress(self._state, view[at : at + _BLOCK_BYTES], _constants, _schedule)
             at += _BLOCK_BYTES
         self._block[: count - at] = view[at:]
 
@@ -121,7 +122,7 @@ class Sha512:
             filled = 0
         self.update(bytes(_BLOCK_BYTES - 8 - filled) + bits.to_bytes(8, "big"))
         result = struct.pack(">16I", *struct.unpack("<16I", self._state))
-        for buffer in (self._block, self._schedule, self._state):
+        for buffer in (self._block, self._state, _schedule):
             wipe(buffer)
         return result[: self.digest_size]
 

@@ -63,5 +63,5 @@ def test_the_comb_holds_the_multiples_it_says() -> None:
             point = _add(point, (x, y) if j >> q & 1 else (x, PRIME - y))
         first_half.append(point)
     points = first_half + [_shift(point, p256_table.SPACING // 2) for point in first_half]
-    expected = tuple(x.to_bytes(32, "big") + y.to_bytes(32, "big") for x, y in points)
-    assert expected == p256_table.POINTS
+    expected = b"".join(x.to_bytes(32, "big") + y.to_bytes(32, "big") for x, y in points)
+    assert expected == b"".join(p256_table.POINTS)
