@@ -16,8 +16,11 @@ def read_bytes(path: Path, what: str) -> bytes:
 
 
 def write_bytes(path: Path, content: bytes, what: str) -> None:
-    """Write a file whole or not at all. Raises CommandError."""
+    """Write a file whole or not at all; a device or pipe as it is. Raises CommandError."""
     try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)
+            return
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as file:

@@ -6,12 +6,14 @@ import click
 
 from esp_image import ImageError, ImageParser
 from esp_image import build as image_build
+from esp_image.stamp import stamp
 from ota_cli import images, output
 from ota_cli.chip_option import chip_option
 from ota_cli.errors import CommandError
 from ota_cli.files import read_bytes, write_bytes
 
 _FILE = click.Path(path_type=Path)
+_SECURE_VERSION = click.IntRange(0, 2**32 - 1)
 
 
 @click.group()
@@ -68,6 +70,30 @@ def sign(file: Path, key: Path, out: Path) -> None:
     output.console.print(f"{out}: {file} signed with {key}", soft_wrap=True)
 
 
+@image.command("stamp")
+@click.argument("file", type=_FILE)
+@click.option("--version", required=True, help="Version, at most 31 bytes.")
+@click.option("--project", required=True, help="Project name, at most 31 bytes.")
+@click.option("--secure-version", type=_SECURE_VERSION, help="Anti-rollback counter.")
+@click.option("-o", "--output", "out", required=True, type=_FILE, help="File to write.")
+def stamp_command(
+    file: Path, version: str, project: str, secure_version: int | None, out: Path
+) -> None:
+    """Write version and project name into an unsigned image.
+
+    MicroPython's own builds leave both empty. Checksum and SHA-256 are made anew; a signed image
+    is refused, because its signature would break.
+    """
+    try:
+        content = stamp(read_bytes(file, "image"), version, project, secure_version)
+    except ImageError as error:
+        raise CommandError(f"{file}: {error.code}: {error}") from None
+    except ValueError as error:
+        raise CommandError(str(error), exit_code=2) from None
+    write_bytes(out, content, "image")
+    output.console.print(f"{out}: {project} {version}", markup=False, soft_wrap=True)
+
+
 @image.command()
 @click.option("-o", "--output", "out", required=True, type=_FILE, help="File to write.")
 @click.option("--version", required=True, help="Version, at most 31 bytes.")
@@ -78,7 +104,13 @@ def sign(file: Path, key: Path, out: Path) -> None:
 @click.option(
     "--size", metavar="BYTES", type=click.IntRange(min=512), help="Pad to about this many bytes."
 )
-@click.option("--secure-version", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1))
+@click.option(
+    "--secure-version",
+    default=0,
+    show_default=True,
+    type=_SECURE_VERSION,
+    help="Anti-rollback counter.",
+)
 def build(
     out: Path, version: str, project: str, chip: str, size: int | None, secure_version: int
 ) -> None:

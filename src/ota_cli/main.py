@@ -62,6 +62,7 @@ def run(arguments: list[str]) -> int:
     """Run one command line; returns the exit code."""
     try:
         result = cli.main(arguments, prog_name="ota-service", standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         return error.exit_code
@@ -78,7 +79,24 @@ def run(arguments: list[str]) -> int:
         click.echo("ota-service: interrupted", err=True)
         return 130
     except BrokenPipeError:
-        # The reader of our output has gone; Python must not complain about it again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
+        return EXIT_REFUSED
+    except OSError as error:
+        click.echo(f"ota-service: {(error.strerror or str(error)).lower()}", err=True)
+        _discard_output()
+        return EXIT_REFUSED
+    except Exception as error:
+        if sys.flags.dev_mode:
+            raise
+        click.echo(
+            f"ota-service: a bug: {type(error).__name__}: {error} "
+            "(python -X dev -m ota_cli shows where)",
+            err=True,
+        )
         return EXIT_REFUSED
     return result if isinstance(result, int) else 0
+
+
+def _discard_output() -> None:
+    """Standard output cannot take more; Python must not complain about it again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
