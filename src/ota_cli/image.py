@@ -72,8 +72,8 @@ def sign(file: Path, key: Path, out: Path) -> None:
 
 @image.command("stamp")
 @click.argument("file", type=_FILE)
-@click.option("--version", required=True, help="Version, at most 31 bytes.")
-@click.option("--project", required=True, help="Project name, at most 31 bytes.")
+@click.option("--version", required=True, help="Version, at most 32 bytes.")
+@click.option("--project", required=True, help="Project name, at most 32 bytes.")
 @click.option("--secure-version", type=_SECURE_VERSION, help="Anti-rollback counter.")
 @click.option("-o", "--output", "out", required=True, type=_FILE, help="File to write.")
 def stamp_command(
@@ -96,9 +96,9 @@ def stamp_command(
 
 @image.command()
 @click.option("-o", "--output", "out", required=True, type=_FILE, help="File to write.")
-@click.option("--version", required=True, help="Version, at most 31 bytes.")
+@click.option("--version", required=True, help="Version, at most 32 bytes.")
 @click.option(
-    "--project", default="demo", show_default=True, help="Project name, at most 31 bytes."
+    "--project", default="demo", show_default=True, help="Project name, at most 32 bytes."
 )
 @chip_option()
 @click.option(

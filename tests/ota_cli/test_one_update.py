@@ -127,6 +127,31 @@ def test_the_demonstration_holds_and_leaves_nothing_behind(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_image_is_stamped_before_it_is_signed_and_never_after(
+    desk: Path, tmp_path: Path
+) -> None:
+    plain, stamped, signed = (tmp_path / n for n in ("plain.bin", "stamped.bin", "signed.bin"))
+    done("image", "build", "-o", plain, "--version", "0", "--chip", "esp32c3")
+    done("image", "stamp", plain, "--version", "7.1", "--project", "pump", "--secure-version", "4",
+         "-o", stamped)  # fmt: skip
+    fields = json.loads(done("image", "info", stamped, "--json"))
+    assert (fields["version"], fields["project"], fields["secure_version"]) == ("7.1", "pump", 4)
+    code, said = signing.run("esptool", "image-info", stamped)
+    assert code == 0
+    assert said.count("(valid)") == 2
+    done("image", "sign", stamped, "--key", desk / "sign.pem", "-o", signed)
+    line = refused("image", "stamp", signed, "--version", "8", "--project", "pump", "-o", plain)
+    assert "signed-image" in line
+
+
+def test_a_full_disk_is_one_line_and_a_device_is_written_not_replaced() -> None:
+    full = Path("/dev/full")
+    if not full.is_char_device():
+        pytest.skip("no /dev/full here")
+    assert "no space left" in refused("image", "build", "-o", full, "--version", "1")
+    assert full.is_char_device()
+
+
 def test_registry_commands_tell_what_they_did(tmp_path: Path) -> None:
     registry = f"sqlite:///{tmp_path}/boards.sqlite"
     assert "enrolled" in done("submit", MAC, "--registry", registry)
