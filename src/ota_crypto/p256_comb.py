@@ -5,6 +5,7 @@ a branch on a bit. What remains secret-dependent is a table index and the intege
 """
 
 from .compat import const
+from .memory import wipe
 from .p256 import ORDER
 from .p256_curve import add_affine, double
 from .p256_table import POINTS
@@ -30,8 +31,7 @@ def multiply_generator_steps(k):
         point = add_affine(point, comb_point(digits, i, 0))
         if i % _STEPS_PER_YIELD == 0:
             yield
-    for i in range(len(digits)):
-        digits[i] = 0
+    wipe(digits)
     return point
 
 
