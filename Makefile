@@ -5,7 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test lint bench clean
+RUNS ?= 2000000
+
+.PHONY: help demo test lint bench fuzz clean
 help:            ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
@@ -34,6 +36,18 @@ lint: $(STAMP)   ## ruff, mypy, stubtest, import contracts
 
 bench: $(STAMP)  ## all of benchmarks/, side by side with their peers
 	@$(BIN)/python -m benchmarks
+
+fuzz: $(VENV)/.fuzz ## atheris on every parser, RUNS executions each (default 2,000,000)
+	@for target in image signature_sector partition_table certificate evidence; do \
+	  mkdir -p build/fuzz; log=build/fuzz/$$target.log; \
+	  $(BIN)/python -m tests.fuzz.run $$target -runs=$(RUNS) -verbosity=0 -print_final_stats=1 \
+	    -artifact_prefix=build/fuzz/$$target- >$$log 2>&1 || { tail -n 40 $$log; exit 1; }; \
+	  echo "fuzz $$target: $$(grep -o 'executed_units: .*' $$log), nothing undocumented"; \
+	done
+
+$(VENV)/.fuzz: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt atheris
+	@touch $@
 
 clean:           ## removes what the other targets made
 	rm -rf $(VENV) dist build site .mypy_cache .pytest_cache .ruff_cache .hypothesis

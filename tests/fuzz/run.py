@@ -12,7 +12,7 @@ from pathlib import Path
 def main() -> None:
     import atheris
 
-    with atheris.instrument_imports(include=["esp_image", "esp_partition"]):
+    with atheris.instrument_imports(include=["dice", "esp_image", "esp_partition"]):
         from tests.fuzz.targets import TARGETS
 
     if len(sys.argv) < 2 or sys.argv[1] not in TARGETS:

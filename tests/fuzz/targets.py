@@ -7,6 +7,8 @@ drives one with atheris; test_targets.py gives each a short run without it.
 from collections.abc import Callable
 from typing import NamedTuple
 
+import dice
+from dice import EvidenceError, certificate, evidence
 from esp_image import ImageError, ImageParser, signature
 from esp_image.build import build_app
 from esp_image.chips import CHIPS
@@ -79,6 +81,38 @@ def partition_table(data: bytes) -> None:
         _check_error(error.code, str(error))
 
 
+def dice_certificate(data: bytes) -> None:
+    """DER, and the same bytes as the text a PEM block may stand in."""
+    try:
+        certificate.from_pem(data)
+    except certificate.CertificateError as error:
+        _check_line(str(error))
+    try:
+        parsed = certificate.parse(data)
+    except certificate.CertificateError as error:
+        _check_line(str(error))
+        return
+    if bytes(parsed.to_be_signed) not in data:
+        raise RuntimeError("the signed part is not part of the certificate")
+    certificate.verify_chain(parsed, parsed, (2026, 1, 1, 0, 0, 0))
+
+
+def attestation_evidence(data: bytes) -> None:
+    """CBOR and COSE; the certificate inside is not looked into."""
+    try:
+        decoded = evidence.decode(data)
+    except EvidenceError as error:
+        _check_line(str(error))
+        return
+    if len(decoded.claims.nonce) > len(data):
+        raise RuntimeError("a nonce that is not there")
+
+
+def _check_line(text: str) -> None:
+    if not text or "\n" in text:
+        raise RuntimeError(f"expected one line: {text!r}")
+
+
 def _check_error(code: str, text: str) -> None:
     if not code or "\n" in text:
         raise RuntimeError(f"no stable code or more than a line: {code!r} {text!r}")
@@ -102,6 +136,29 @@ def _sector_seeds() -> list[bytes]:
     return seeds
 
 
+def _certificate_seeds() -> list[bytes]:
+    uds = dice.uds_from_mac(bytes(6))
+    root = dice.root_certificate(uds)
+    board = dice.device_certificate(uds, bytes(64), bytes(64))
+    return [root, board, certificate.to_pem(board).encode()]
+
+
+def _evidence_seeds() -> list[bytes]:
+    uds = dice.uds_from_mac(bytes(6))
+    claims = evidence.Claims(
+        nonce=bytes(32),
+        ueid=bytes(17),
+        hwmodel="esp32",
+        application="thermo",
+        version="1.0",
+        channel=bytes(32),
+        image_digest=bytes(32),
+    )
+    private = dice.device_private_key(uds, bytes(64), bytes(64))
+    board = dice.device_certificate(uds, bytes(64), bytes(64))
+    return [evidence.encode(private, board, claims)]
+
+
 def _table_seeds() -> list[bytes]:
     built = table.build(csv.parse_csv(CSV))
     return [CSV.encode(), built, built[:128] + b"\xff" * 32]
@@ -111,4 +168,6 @@ TARGETS = {
     "image": Target(image, _image_seeds),
     "signature_sector": Target(signature_sector, _sector_seeds),
     "partition_table": Target(partition_table, _table_seeds),
+    "certificate": Target(dice_certificate, _certificate_seeds),
+    "evidence": Target(attestation_evidence, _evidence_seeds),
 }
