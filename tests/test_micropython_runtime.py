@@ -15,3 +15,5 @@ def test_the_same_tests_pass_under_micropython(name: str, tmp_path: Path) -> Non
     done = micropython_port.run(runner, name, library=tmp_path)
     assert done.returncode == 0, done.stdout
     assert " 0 failed" in done.stdout
+    if "\n0 passed" in done.stdout:
+        pytest.skip(done.stdout.splitlines()[0])

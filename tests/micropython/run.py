@@ -45,7 +45,7 @@ def main(names):
         for i, n in enumerate(run_module(name)):
             total[i] += n
     print("%d passed, %d failed, %d skipped" % tuple(total))
-    return 1 if total[1] or not total[0] else 0
+    return 1 if total[1] or not sum(total) else 0
 
 
 if __name__ == "__main__":

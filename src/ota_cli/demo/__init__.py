@@ -4,12 +4,12 @@ Every part runs as its own process, started through the same command line a user
 """
 
 import shutil
-import signal
 import tempfile
 from pathlib import Path
 
 import click
 
+from ota_cli.demo import interrupts
 from ota_cli.demo.scenario import Scenario
 from ota_cli.errors import CommandError
 
@@ -21,8 +21,7 @@ def demo() -> None:
     Starts an attestation server, an OTA agent and a virtual board, updates the board, shows what
     it refuses, and leaves nothing behind. Needs the extra esp32-ota-service[signing].
     """
-    # A SIGTERM ends the demonstration as Ctrl-C does: with its processes and its folder.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupts.install()
     folder = Path(tempfile.mkdtemp(prefix="ota-service-demo-"))
     try:
         with Scenario(folder) as scenario:

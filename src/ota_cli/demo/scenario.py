@@ -16,6 +16,7 @@ from esp_image import ImageParser
 from ota_cli import output
 from ota_cli.board_client import Board
 from ota_cli.demo import keys
+from ota_cli.demo.interrupts import held_back
 from ota_cli.demo.processes import Server, ota_service, run, run_visibly
 
 _ENROLLED = "24:0a:c4:00:00:01"
@@ -107,31 +108,31 @@ class Scenario:
 
     def _start_attestation(self) -> str:
         registry = f"sqlite:///{self._path('registry.sqlite')}"
-        server = self._start(
+        address = self._start(
             "attestation server",
             ota_service("attest", "serve", "--registry", registry, "--listen", "127.0.0.1:0"),
         )
-        self._say(f"attestation server at {server.address}")
+        self._say(f"attestation server at {address}")
         run("submit", _ENROLLED, "--registry", registry)
         self._say(f"board {_ENROLLED} enrolled there")
-        return server.address
+        return address
 
     def _start_board(self, name: str, mac: str) -> Board:
         flash = self._path(f"{name}.bin")
         run("board", "create", flash, "--app", self._path("old.bin"), "--mac", mac)
-        server = self._start(
+        address = self._start(
             f"board {name}",
             ota_service(
                 "board", "run", flash, "--http", "127.0.0.1:0", "--agent-ca", self._path("ca.pem")
             ),
         )
-        board = Board(server.address)
+        board = Board(address)
         self._say(f"board {mac}, a virtual ESP32 with 4 MB, at {board.url}")
         self._indented(f"runs {_running(board)}", "green")
         return board
 
     def _start_agent(self, attestation: str, firmware: str) -> str:
-        server = self._start(
+        address = self._start(
             "OTA agent",
             ota_service(
                 "agent",
@@ -147,17 +148,20 @@ class Scenario:
                 "127.0.0.1:0",
             ),
         )
-        self._say(f"OTA agent at {server.address}, serves thermo 2.0.0")
-        return server.address
+        self._say(f"OTA agent at {address}, serves thermo 2.0.0")
+        return address
 
     def _start_rogue(self, image: str) -> str:
         arguments = ["-m", "ota_cli.demo.rogue_agent"]
         arguments += [str(self._path(name)) for name in ("agent.pem", "agent.key", image)]
-        return self._start("rogue agent", arguments).address
+        return self._start("rogue agent", arguments)
 
-    def _start(self, name: str, arguments: list[str]) -> Server:
+    def _start(self, name: str, arguments: list[str]) -> str:
+        """Start a server that ends with the scenario; where it listens."""
         log = self._path(name.replace(" ", "-") + ".log")
-        return self._stack.enter_context(Server(name, arguments, log))
+        with held_back():
+            server = self._stack.enter_context(Server(name, arguments, log))
+        return server.wait_until_ready()
 
     def _update(self, board: Board, agent: str) -> None:
         self._say(f"update of {board.url} from {agent}")
