@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml constraints.txt dev-requirements.txt
 	@rm -f $@
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  -c constraints.txt -r dev-requirements.txt -e '.[signing]'
+	  -c constraints.txt -r dev-requirements.txt -e '.[signing,micropython]'
 	@touch $@
 
 demo: $(STAMP)   ## one whole secure update on this machine, and three refusals

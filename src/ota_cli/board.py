@@ -18,6 +18,7 @@ from ota_cli.addresses import Address, listen_option
 from ota_cli.chip_option import chip_option
 from ota_cli.errors import EXIT_USAGE, CommandError
 from ota_cli.files import read_bytes, write_bytes
+from ota_cli.micropython_port import run_board
 from ota_cli.sizes import parse_size
 from virtual_esp32 import VirtualBoardError
 from virtual_esp32.application import Application
@@ -92,16 +93,40 @@ def create(
     type=click.Choice(["different", "newer", "any"]),
     help="What may be installed.",
 )
-@click.option("--project", help="Install only firmware of this project.")
+@click.option("--project", metavar="NAME", help="Install only firmware of this project.")
+@click.option(
+    "--runtime",
+    default="cpython",
+    show_default=True,
+    type=click.Choice(["cpython", "micropython"]),
+    help="What runs the board's code.",
+)
 def run(
-    flash: Path, http: Address, agent_ca: Path | None, policy: str, project: str | None
-) -> None:
+    flash: Path,
+    http: Address,
+    agent_ca: Path | None,
+    policy: str,
+    project: str | None,
+    runtime: str,
+) -> int:
     """Power the board: boot the flash file and run the example application until interrupted.
 
     It serves /info, /onboard, /update and /temp. Without --agent-ca it refuses every update.
+    --runtime micropython needs the extra esp32-ota-service[micropython].
     """
-    settings = {"policy": policy, "project": project, "agent_ca": _certificates(agent_ca)}
+    certificates = _certificates(agent_ca)
+    if runtime == "micropython":
+        options = ["--policy", policy]
+        options += ["--project", project] if project else []
+        options += ["--agent-ca", str(agent_ca)] if agent_ca else []
+        with virtual_board.opened(flash):
+            return run_board(flash, http, options)
+    settings = {"policy": policy, "project": project, "agent_ca": certificates}
+    _run_here(flash, http, settings)
+    return 0
 
+
+def _run_here(flash: Path, http: Address, settings: dict[str, Any]) -> None:
     def log(name: str, detail: str) -> None:
         output.log_line("board", name, detail)
 

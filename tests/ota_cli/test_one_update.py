@@ -85,6 +85,31 @@ def test_a_virtual_esp32s2_updates_to_the_real_blink(desk: Path, tmp_path: Path)
     assert onboard.startswith(b"\x30\x82")
 
 
+def test_the_same_update_leaves_the_same_flash_under_both_runtimes(
+    desk: Path, tmp_path: Path
+) -> None:
+    registry = f"sqlite:///{tmp_path}/boards.sqlite"
+    done("submit", MAC, "--registry", registry)
+    for version in ("1.0.0", "2.0.0"):
+        plain = tmp_path / "plain.bin"
+        done("image", "build", "-o", plain, "--version", version, "--size", "200000")
+        done("image", "sign", plain, "--key", desk / "sign.pem", "-o", tmp_path / f"{version}.bin")
+    runtimes = ("cpython", "micropython")
+    with (
+        server("attest", "serve", "--registry", registry, "--listen", "127.0.0.1:0") as attestation,
+        agent(desk, tmp_path / "2.0.0.bin", attestation) as address,
+    ):
+        for runtime in runtimes:
+            flash = tmp_path / runtime
+            done("board", "create", flash, "--app", tmp_path / "1.0.0.bin", "--mac", MAC)
+            arguments = ("--http", "127.0.0.1:0", "--agent-ca", desk / "ca.pem")
+            with server("board", "run", flash, "--runtime", runtime, *arguments) as url:
+                done("update", url, "--agent", address)
+    one, other = ((tmp_path / runtime).read_bytes() for runtime in runtimes)
+    assert one == other
+    assert json.loads(done("board", "show", tmp_path / "micropython", "--json"))["boots"] == "ota_1"
+
+
 def test_show_agrees_with_esptool_on_slots_cut_out_of_the_flash(desk: Path, tmp_path: Path) -> None:
     plain, signed, flash = (tmp_path / n for n in ("plain.bin", "signed.bin", "flash.bin"))
     done("image", "build", "-o", plain, "--version", "1.2.3", "--project", "thermo")
