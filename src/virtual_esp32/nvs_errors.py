@@ -1,0 +1,34 @@
+"""What NVS raises: ESP-IDF's codes in an OSError, as MicroPython's esp32.NVS raises them.
+
+Source: ESP-IDF components/nvs_flash/include/nvs.h; ports/esp32/mphalport.c, check_esp_err.
+No message ever carries a value.
+"""
+
+NOT_FOUND = 0x1102
+TYPE_MISMATCH = 0x1103
+READ_ONLY = 0x1104
+NOT_ENOUGH_SPACE = 0x1105
+KEY_TOO_LONG = 0x1109
+INVALID_STATE = 0x110B
+INVALID_LENGTH = 0x110C
+NO_FREE_PAGES = 0x110D
+VALUE_TOO_LONG = 0x110E
+NEW_VERSION_FOUND = 0x1110
+
+_NAMES = {
+    NOT_FOUND: "ESP_ERR_NVS_NOT_FOUND",
+    TYPE_MISMATCH: "ESP_ERR_NVS_TYPE_MISMATCH",
+    READ_ONLY: "ESP_ERR_NVS_READ_ONLY",
+    NOT_ENOUGH_SPACE: "ESP_ERR_NVS_NOT_ENOUGH_SPACE",
+    KEY_TOO_LONG: "ESP_ERR_NVS_KEY_TOO_LONG",
+    INVALID_STATE: "ESP_ERR_NVS_INVALID_STATE",
+    INVALID_LENGTH: "ESP_ERR_NVS_INVALID_LENGTH",
+    NO_FREE_PAGES: "ESP_ERR_NVS_NO_FREE_PAGES",
+    VALUE_TOO_LONG: "ESP_ERR_NVS_VALUE_TOO_LONG",
+    NEW_VERSION_FOUND: "ESP_ERR_NVS_NEW_VERSION_FOUND",
+}
+
+
+def nvs_error(code):
+    """OSError(-code, name of the code)."""
+    return OSError(-code, _NAMES[code])

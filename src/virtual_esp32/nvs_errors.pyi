@@ -1,0 +1,12 @@
+NOT_FOUND: int
+TYPE_MISMATCH: int
+READ_ONLY: int
+NOT_ENOUGH_SPACE: int
+KEY_TOO_LONG: int
+INVALID_STATE: int
+INVALID_LENGTH: int
+NO_FREE_PAGES: int
+VALUE_TOO_LONG: int
+NEW_VERSION_FOUND: int
+
+def nvs_error(code: int) -> OSError: ...
