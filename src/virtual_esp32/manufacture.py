@@ -29,16 +29,30 @@ def partition_layout(flash_bytes):
     )
 
 
-def flash_content(flash_bytes, app):
-    """The content of a new board's flash: table, erased otadata, `app` in the first slot.
+def flash_content(flash_bytes, app, partitions=None, bootloader=None, bootloader_offset=0x1000):
+    """The content of a new board's flash: table, erased otadata, `app` where it boots first.
 
-    Raises VirtualBoardError if the app does not fit, ImageError if it is not an image.
+    partitions: MicroPython's OTA layout unless given. bootloader: a second-stage bootloader image
+    for `bootloader_offset`, so that the file can be flashed as it is.
+    Raises VirtualBoardError if something does not fit, ImageError if the app is not an image.
     """
-    partitions = partition_layout(flash_bytes)
+    if partitions is None:
+        partitions = partition_layout(flash_bytes)
     content = bytearray(b"\xff" * flash_bytes)
+    last = max(partitions, key=lambda partition: partition.end)
+    if last.end > flash_bytes:
+        raise VirtualBoardError(
+            "partition %s ends at 0x%x, the flash at 0x%x"
+            % (last.label, last.end, flash_bytes)
+        )
+    if bootloader is not None:
+        room = table.TABLE_OFFSET - bootloader_offset
+        if len(bootloader) > room:
+            raise VirtualBoardError("bootloader of %d bytes: room for %d" % (len(bootloader), room))
+        content[bootloader_offset : bootloader_offset + len(bootloader)] = bootloader
     rows = table.build(partitions)
     content[table.TABLE_OFFSET : table.TABLE_OFFSET + len(rows)] = rows
-    slot = table.ota_slots(partitions)[0]
+    slot = first_app_partition(partitions)
     if len(app) > slot.size:
         raise VirtualBoardError(
             "app of %d bytes: slot %s holds %d" % (len(app), slot.label, slot.size)
@@ -51,3 +65,12 @@ def flash_content(flash_bytes, app):
 
     readback.verify_slot(read, slot.size, unsigned_allowed=True)
     return content
+
+
+def first_app_partition(partitions):
+    """Where a new board boots from: factory, else the first OTA slot."""
+    found = table.find(partitions, table.TYPE_APP, table.SUBTYPE_FACTORY)
+    found = found or table.ota_slots(partitions)
+    if not found:
+        raise VirtualBoardError("partition table: neither a factory nor an OTA slot")
+    return found[0]

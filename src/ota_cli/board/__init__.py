@@ -1,0 +1,18 @@
+"""`ota-service board`: make, run and look at virtual boards."""
+
+import click
+
+from ota_cli.board.adopt import adopt
+from ota_cli.board.contents import erase_otadata, export
+from ota_cli.board.create import create
+from ota_cli.board.run import run
+from ota_cli.board.show import show
+
+
+@click.group()
+def board() -> None:
+    """Virtual ESP32 boards: a flash file, its eFuse values beside it."""
+
+
+for command in (adopt, create, erase_otadata, export, run, show):
+    board.add_command(command)

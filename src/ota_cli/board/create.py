@@ -1,0 +1,133 @@
+"""`ota-service board create`: a new board's flash file and fuses."""
+
+import secrets
+from pathlib import Path
+
+import click
+
+from esp_image import ImageError, ImageParser, chips
+from esp_partition.errors import PartitionTableError
+from esp_partition.table import Partition, parse_csv
+from ota_cli import images, output
+from ota_cli.chip_option import chip_option
+from ota_cli.errors import EXIT_USAGE, CommandError
+from ota_cli.files import read_bytes, write_bytes
+from ota_cli.sizes import parse_size
+from virtual_esp32 import VirtualBoardError
+from virtual_esp32.efuse import EFuse, format_mac, parse_mac, sidecar_path
+from virtual_esp32.manufacture import first_app_partition, flash_content, partition_layout
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("flash", type=_FILE)
+@click.option("--app", required=True, type=_FILE, help="First firmware.")
+@chip_option()
+@click.option(
+    "--size",
+    default="4MB",
+    show_default=True,
+    metavar="SIZE",
+    callback=parse_size,
+    help="Flash size.",
+)
+@click.option("--mac", metavar="MAC", help="Wi-Fi MAC, aa:bb:cc:dd:ee:ff. [default: a random one]")
+@click.option(
+    "--trust",
+    type=_FILE,
+    help="Public key (PEM) that updates must be signed with. [default: the running firmware's]",
+)
+@click.option("--partitions", type=_FILE, help="Partition table, CSV. [default: MicroPython's OTA]")
+@click.option("--bootloader", type=_FILE, help="Second-stage bootloader, for a flashable file.")
+@click.option(
+    "--secure-boot-key",
+    "secure_boot_keys",
+    multiple=True,
+    type=_FILE,
+    help="Turn Secure Boot V2 on with this public key (PEM) in eFuse; up to three.",
+)
+@click.option(
+    "--secure-version",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 32),
+    help="Anti-rollback counter in eFuse.",
+)
+def create(
+    flash: Path,
+    app: Path,
+    chip: str,
+    size: int,
+    mac: str | None,
+    trust: Path | None,
+    partitions: Path | None,
+    bootloader: Path | None,
+    secure_boot_keys: tuple[Path, ...],
+    secure_version: int,
+) -> None:
+    """Make the flash file of a new board, and its eFuse file beside it.
+
+    The app goes into the factory partition if the table has one, else into ota_0.
+    """
+    if flash.exists():
+        raise CommandError(f"{flash} exists: remove it first, or choose another name")
+    content = read_bytes(app, "app")
+    fields = images.describe(content, str(app))
+    if fields["chip"] != chip:
+        raise CommandError(f"{app}: built for {fields['chip']}, the board is {chip} (see --chip)")
+    loader = _bootloader(bootloader, chip) if bootloader is not None else None
+    try:
+        layout = _partitions(partitions) if partitions is not None else partition_layout(size)
+        efuse = EFuse(
+            new_mac(mac),
+            chip=chip,
+            secure_boot=2 if secure_boot_keys else 0,
+            key_digests=[images.key_digest(key) for key in secure_boot_keys],
+            secure_version=secure_version,
+            trusted_keys=[images.key_digest(trust)] if trust is not None else [],
+        )
+        offset = chips.CHIPS[chip].bootloader_offset
+        image = flash_content(size, content, layout, loader, offset)
+        slot = first_app_partition(layout).label
+    except (VirtualBoardError, ImageError) as error:
+        raise CommandError(str(error)) from None
+    write_bytes(Path(sidecar_path(flash)), efuse.to_json().encode() + b"\n", "eFuse file")
+    write_bytes(flash, bytes(image), "flash file")
+    output.console.print(
+        f"{flash}: {chip}, MAC {format_mac(efuse.mac)}, "
+        f"{fields['project']} {fields['version']} in {slot}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def new_mac(text: str | None) -> bytes:
+    """The MAC given on the command line, or a random one. Raises CommandError."""
+    if text is None:
+        return b"\x02" + secrets.token_bytes(5)  # 02: locally administered, so nobody's
+    try:
+        return parse_mac(text)
+    except VirtualBoardError as error:
+        raise CommandError(str(error), EXIT_USAGE) from None
+
+
+def _partitions(path: Path) -> list[Partition]:
+    try:
+        return parse_csv(read_bytes(path, "partition table").decode())
+    except (PartitionTableError, UnicodeDecodeError) as error:
+        raise CommandError(f"partition table {path}: {error}") from None
+
+
+def _bootloader(path: Path, chip: str) -> bytes:
+    content = read_bytes(path, "bootloader")
+    parser = ImageParser(signed=None, bootloader=True)
+    try:
+        parser.feed(content)
+        parser.close()
+    except ImageError as error:
+        raise CommandError(f"bootloader {path}: {error.code}: {error}") from None
+    if parser.header is not None and parser.header.chip_id != chips.chip_id(chip):
+        found = chips.describe(parser.header.chip_id)
+        raise CommandError(f"bootloader {path}: built for chip {found}, the board is {chip}")
+    return content
