@@ -8,6 +8,7 @@ from esp_partition import otadata, table
 from virtual_esp32 import bootloader
 from virtual_esp32.board import VirtualBoard
 from virtual_esp32.efuse import EFuse
+from virtual_esp32.errors import VirtualBoardError
 from virtual_esp32.flash import MemoryStorage, NorFlash
 
 MAC = b"\x02\x00\x00\x00\x00\x01"
@@ -175,3 +176,145 @@ def test_a_table_that_cannot_be_read_is_an_error_with_its_place():
         raise AssertionError("booted without a partition table")
     except Exception as error:
         assert "partition table at 0x8000" in str(error)
+
+
+PENDING = otadata.PENDING_VERIFY
+TEST_APP = "test,app,test,0x10000,0x10000\n"
+
+
+def damaged(seq, state):
+    return otadata.build_entry(seq, state)[:28] + b"\x00\x00\x00\x00"
+
+
+def app_of(secure_version):
+    return build.build_app("1.0.0", "thermo", chip="esp32c6", secure_version=secure_version)
+
+
+def boot_anti_rollback(flash, secure_version=0, chip="esp32c6"):
+    """(label, what eFuse was raised to, eFuse afterwards)."""
+    efuse = EFuse(MAC, chip=chip, secure_version=secure_version)
+    decision = bootloader.boot(flash, efuse, anti_rollback=True)
+    label = decision.partition.label if decision.partition else None
+    return label, decision.secure_version, efuse.secure_version
+
+
+def test_aborting_a_pending_entry_leaves_its_wrong_crc_wrong():
+    flash = flash_with(SLOTS + OTA, ALL, [damaged(2, PENDING), None])
+    assert booted(flash) == "ota_0"
+    # blank after all: the slot that boots is recorded in its place
+    assert entry_of(flash, 0) == (1, "VALID")
+    flash = flash_with(SLOTS + OTA, ALL, [(1, otadata.VALID), damaged(2, PENDING)])
+    assert booted(flash) == "ota_0"
+    raw = bytes(flash.read(0xE000, 32))
+    assert raw == damaged(2, otadata.ABORTED)
+
+
+def test_a_table_without_slots_boots_factory_or_test_app_and_records_nothing():
+    images = {"factory": APP}
+    for rollback in (False, True):
+        flash = flash_with(FACTORY, images)
+        assert booted(flash, rollback=rollback) == "factory"
+        flash = flash_with(SLOTS + TEST_APP, images)
+        assert booted(flash, rollback=rollback) == "test"
+        assert flash.operations == 0
+        assert booted(flash_with(SLOTS, {}), rollback=rollback) is None
+
+
+def test_the_test_app_boots_last_and_is_not_recorded():
+    flash = flash_with(SLOTS + TEST_APP + OTA, {"factory": APP})
+    assert booted(flash) == "test"
+    assert flash.operations == 0
+    flash = flash_with(SLOTS + TEST_APP + OTA, {"factory": APP, "ota_2": APP})
+    assert booted(flash) == "ota_2"
+
+
+def test_an_image_without_appended_sha256_boots_on_its_checksum():
+    bare = bytearray(APP[:-32])
+    bare[23] = 0
+    assert booted(flash_with(SLOTS + OTA, {"ota_0": bare})) == "ota_0"
+    bare[-1] ^= 1
+    assert booted(flash_with(SLOTS + OTA, {"ota_0": bare})) is None
+
+
+def test_a_missing_slot_number_is_passed_over_and_counts():
+    layout = SLOTS + "a,app,ota_0,0x20000,0x10000\nc,app,ota_2,0x40000,0x10000\n"
+    images = {"ota_0": APP, "ota_2": APP}
+    flash = flash_with(layout, images, [(2, otadata.VALID), None])
+    assert booted(flash) == "a"
+    assert booted(flash_with(layout, {"ota_2": APP}, [(1, otadata.VALID), None])) is None
+
+
+def test_seq_zero_is_valid_and_counts_as_2_to_the_32nd():
+    assert booted(flash_with(SLOTS + OTA, ALL, [(0, otadata.VALID), None])) == "ota_0"
+    two = SLOTS + "ota_0,app,ota_0,0x20000,0x10000\nota_1,app,ota_1,0x30000,0x10000\n"
+    flash = flash_with(two, {"ota_0": APP, "ota_1": APP}, [(0, otadata.VALID), None])
+    assert booted(flash) == "ota_1"
+
+
+def test_secure_boot_v1_boots_nothing_without_its_key():
+    flash = flash_with(SLOTS + OTA, ALL)
+    assert booted(flash, secure_boot=1) is None
+
+
+def test_a_partition_past_the_flash_is_an_error_of_the_table():
+    flash = flash_with(SLOTS + "ota_0,app,ota_0,0x20000,0x40000\n", ALL)
+    try:
+        boot(flash)
+        raise AssertionError("booted from a partition that is not there")
+    except VirtualBoardError as error:
+        assert "ota_0 ends at 0x60000, the flash at 0x50000" in str(error)
+
+
+def test_a_boot_goes_on_when_otadata_cannot_be_written():
+    class Worn(NorFlash):
+        def erase_sector(self, sector):
+            raise OSError(116, "ESP_ERR_TIMEOUT")
+
+    content = flash_with(SLOTS + OTA, ALL, [(1, otadata.VALID), (2, PENDING)]).read(0, 0x50000)
+    assert booted(Worn(MemoryStorage(content))) == "ota_0"
+    assert booted(Worn(MemoryStorage(flash_with(SLOTS + OTA, ALL).read(0, 0x50000)))) == "ota_0"
+
+
+def test_anti_rollback_refuses_images_below_efuse():
+    images = {"ota_0": app_of(3), "ota_1": app_of(2), "ota_2": APP}
+    entries = [(1, otadata.VALID), (2, otadata.VALID)]
+    flash = flash_with(SLOTS + OTA, images, entries)
+    assert boot_anti_rollback(flash, 0) == ("ota_1", 2, 2)
+    assert boot_anti_rollback(flash, 3) == ("ota_0", None, 3)
+    assert boot_anti_rollback(flash, 4) == (None, None, 4)
+    # without a candidate entry: everything, from the factory position upwards
+    flash = flash_with(SLOTS + OTA, images, [(3, otadata.VALID), (2, otadata.ABORTED)])
+    assert boot_anti_rollback(flash, 1) == ("ota_0", None, 1)
+
+
+def test_anti_rollback_raises_efuse_for_valid_entries_and_first_boots_only():
+    images = {"ota_0": app_of(1), "ota_1": app_of(2), "ota_2": APP}
+    flash = flash_with(SLOTS + OTA, images, [(1, otadata.VALID), (2, otadata.NEW)])
+    assert boot_anti_rollback(flash) == ("ota_1", None, 0)
+    assert entry_of(flash, 1) == (2, "PENDING_VERIFY")
+    assert boot_anti_rollback(flash) == ("ota_0", 1, 1)
+    flash = flash_with(SLOTS + OTA, images)
+    assert boot_anti_rollback(flash, 1) == ("ota_0", None, 1)
+    flash = flash_with(SLOTS + OTA, images)
+    assert boot_anti_rollback(flash, 2) == ("ota_1", None, 2)
+    assert entry_of(flash, 0) == (2, "VALID")
+
+
+def test_with_anti_rollback_a_first_boot_of_factory_is_not_recorded():
+    images = {"factory": app_of(1), "ota_0": app_of(1)}
+    flash = flash_with(FACTORY + OTA, images)
+    assert boot_anti_rollback(flash) == ("factory", None, 0)
+    assert flash.operations == 0
+    del images["factory"]
+    assert boot_anti_rollback(flash_with(FACTORY + OTA, images)) == ("ota_0", 1, 1)
+    # rule 3 does not exist: given-up entries lead to the search, and nothing is recorded
+    flash = flash_with(SLOTS + OTA, ALL, [(1, otadata.INVALID), (2, otadata.ABORTED)])
+    assert boot_anti_rollback(flash) == ("ota_0", None, 0)
+    assert flash.operations == 0
+
+
+def test_a_secure_version_beyond_the_fuses_is_not_burnt():
+    flash = flash_with(SLOTS + OTA, {"ota_0": app_of(17)}, [(1, otadata.VALID), None])
+    assert boot_anti_rollback(flash) == ("ota_0", None, 0)
+    flash = flash_with(SLOTS + OTA, {"ota_0": app_of(16)}, [(1, otadata.VALID), None])
+    assert boot_anti_rollback(flash) == ("ota_0", 16, 16)
