@@ -116,6 +116,11 @@ class Item:
         self.data = bytes(entry[24:32])
 
     @property
+    def identity(self):
+        """Equal for an item and its copies in other pages, and for no others."""
+        return (self.namespace, self.kind, self.chunk, self.key, self.data)
+
+    @property
     def has_payload(self):
         """Whether its bytes stand in entries of their own behind this one."""
         return self.kind in (TYPE_STRING, TYPE_BLOB, TYPE_BLOB_DATA)

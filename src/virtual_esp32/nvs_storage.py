@@ -74,6 +74,7 @@ class NvsStorage:
         self._free = []
         self._load([Page(device, block, writable) for block in range(count)])
         self._finish_freeing()
+        self._drop_copies()
         self._drop_replaced()
         self._drop_incomplete_blobs()
         if not self._writable:
@@ -199,6 +200,18 @@ class NvsStorage:
                 return
         if self._writable:
             self._move(page, self._activate())
+
+    def _drop_copies(self):
+        """An erase that broke off may leave a page that counts as FULL again, its items moved
+        long since: the later copies stay, and a page that holds nothing else is freed."""
+        later = []
+        for page in reversed(self._pages[:]):
+            for item in page.items[:]:
+                if item.identity in later:
+                    page.erase_item(item)
+            later.extend([item.identity for item in page.items])
+            if not page.items and not self._free and page is not self._pages[-1]:
+                self._release(page)
 
     def _drop_replaced(self):
         """A cut before an old value was erased leaves two: the last item written counts."""
