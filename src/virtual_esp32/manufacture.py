@@ -42,8 +42,7 @@ def flash_content(flash_bytes, app, partitions=None, bootloader=None, bootloader
     last = max(partitions, key=lambda partition: partition.end)
     if last.end > flash_bytes:
         raise VirtualBoardError(
-            "partition %s ends at 0x%x, the flash at 0x%x"
-            % (last.label, last.end, flash_bytes)
+            "partition %s ends at 0x%x, the flash at 0x%x" % (last.label, last.end, flash_bytes)
         )
     if bootloader is not None:
         room = table.TABLE_OFFSET - bootloader_offset
