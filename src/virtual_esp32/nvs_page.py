@@ -87,8 +87,26 @@ class Page:
         self._load_items(buffer)
 
     def append(self, entry, payload=b""):
-        """Write an item: its first entry, then its payload. The caller has looked at `room`.
-        Returns the Item."""
+        """Write an item: its first entry, its payload's whole entries, its last part.
+
+        The caller has looked at `room`. Returns the Item. Page::writeItem.
+        """
+        item = self._begin(entry)
+        whole = len(payload) // ENTRY_BYTES
+        self._write_payload(item.index + 1, whole, payload[: whole * ENTRY_BYTES])
+        self._write_payload(item.index + 1 + whole, 1, padded(payload[whole * ENTRY_BYTES :]))
+        self.items.append(item)
+        return item
+
+    def copy(self, item, payload):
+        """Write another page's item, entry by entry. Page::copyItems."""
+        copied = self._begin(item.page.raw_entry(item))
+        for i in range(copied.span - 1):
+            entry = padded(payload[i * ENTRY_BYTES : (i + 1) * ENTRY_BYTES])
+            self._write_payload(copied.index + 1 + i, 1, entry)
+        self.items.append(copied)
+
+    def _begin(self, entry):
         if self.state == PAGE_EMPTY:
             self._program(0, page_header(self.sequence))
             self.state = PAGE_ACTIVE
@@ -96,11 +114,12 @@ class Page:
         self._next_free += item.span
         self._program(self._offset(item.index), entry)
         self._set_states(item.index, item.index + 1, ENTRY_WRITTEN)
-        if len(payload):
-            self._program(self._offset(item.index + 1), padded(payload))
-            self._set_states(item.index + 1, item.index + item.span, ENTRY_WRITTEN)
-        self.items.append(item)
         return item
+
+    def _write_payload(self, index, entries, data):
+        if len(data):
+            self._program(self._offset(index), data)
+            self._set_states(index, index + entries, ENTRY_WRITTEN)
 
     def raw_entry(self, item):
         """The 32 bytes of an item's first entry."""

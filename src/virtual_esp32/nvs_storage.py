@@ -334,12 +334,10 @@ class NvsStorage:
     def _first_chunk_page(self, size):
         # Little room left, and not enough: begin on another page rather than with a splinter.
         page = self._pages[-1]
-        for _ in range(len(self._pages) + 1):
-            tailroom = max(0, page.room - 1) * ENTRY_BYTES
-            if page.room > 1 and (tailroom >= size or tailroom >= CHUNK_MAX_BYTES // 10):
-                return page
+        while _is_splinter(page.room, size):
+            room = page.room
             page = self._next_page()
-            if page is None:
+            if page is None or page.room == room:  # as roomy as it gets
                 return None
         return page
 
@@ -384,7 +382,7 @@ class NvsStorage:
         for item in source.items:
             payload = source.payload(item)
             if payload is not None:
-                target.append(source.raw_entry(item), payload)
+                target.copy(item, payload)
         self._release(source)
         return target
 
@@ -401,6 +399,11 @@ def _holds_items_of(copy, page):
         if page.payload(item) is not None and bytes(page.raw_entry(item)) not in there:
             return False
     return True
+
+
+def _is_splinter(room, size):
+    tailroom = max(0, room - 1) * ENTRY_BYTES
+    return room < 2 or tailroom < min(size, CHUNK_MAX_BYTES // 10)
 
 
 def _key(text):
