@@ -131,7 +131,7 @@ class Follower:
                 description=status["state"],
                 total=total,
                 completed=received,
-                detail=self._detail(received, total),
+                detail=self._detail(received, total) or _last_failure(status),
             )
 
     def _detail(self, received: int, total: int | None) -> str:
@@ -144,3 +144,9 @@ class Follower:
         if total is not None and 0 < received < total:
             text += f", {decimal(int(rate))}/s, {(total - received) / rate:.0f} s left"
         return text
+
+
+def _last_failure(status: dict[str, Any]) -> str:
+    """Why the board tries again, as long as it does."""
+    error = status["error"]
+    return f"attempt {status['attempt']}, last time {error['code']}" if error else ""

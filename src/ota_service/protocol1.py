@@ -83,23 +83,26 @@ async def _expect_nothing_more(reader, view):
 
 
 def _connection_error(where, error):
-    """What a failed connection means: mbedTLS and OpenSSL errors are refusals, the rest network."""
+    """What a failed connection means: a certificate refused is final, the rest may pass."""
     import ssl
 
-    kind = getattr(ssl, "SSLError", None)
-    if kind is not None and isinstance(error, kind):
-        certificate = isinstance(error, ssl.SSLCertVerificationError)
-        reason = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error)
-    else:
-        # mbedTLS reports its own errors as OSErrors with large negative numbers or ValueErrors
-        certificate = isinstance(error, ValueError)
-        reason = str(error)
-        if not certificate and not (
-            error.args and isinstance(error.args[0], int) and error.args[0] < -255
-        ):
-            return PeerError("agent-unreachable", "%s: %s" % (where, reason))
-    if certificate:
+    native = isinstance(error, getattr(ssl, "SSLError", ()))
+    reason = str(error)
+    if native:
+        reason = getattr(error, "verify_message", "") or getattr(error, "reason", "") or reason
+    reason = " ".join(reason.split())
+    if isinstance(error, getattr(ssl, "SSLCertVerificationError", ())) or (
+        # mbedTLS under MicroPython refuses a certificate with a ValueError
+        not native and isinstance(error, ValueError)
+    ):
         return OtaError(
             "agent-not-trusted", "%s: the agent's certificate was refused: %s" % (where, reason)
         )
-    return PeerError("tls-failed", "%s: TLS failed: %s" % (where, reason))
+    if native or _is_mbedtls_error(error):
+        return PeerError("tls-failed", "%s: TLS failed: %s" % (where, reason))
+    return PeerError("agent-unreachable", "%s: %s" % (where, reason))
+
+
+def _is_mbedtls_error(error):
+    """mbedTLS's own errors are OSErrors with large negative numbers (mbedtls/error.h)."""
+    return bool(error.args) and isinstance(error.args[0], int) and error.args[0] < -255

@@ -13,7 +13,7 @@ from . import compat, confirm, measurements, protocol1, trust
 from .config import Config
 from .errors import BadRequest, OtaError
 from .request import parse_address, parse_update_request
-from .session import CONNECTING, FAILED, IDLE, Session
+from .session import CONNECTING, FAILED, IDLE, REBOOTING, Session
 
 _ACCEPTED = "Received update request: About to update (Secure)\n"
 
@@ -163,7 +163,7 @@ class OtaService:
             pass
         try:
             await self._update(host, port)
-        except OtaError:
+        except Exception:  # noqa: S110
             pass  # its code is at GET /update and in the log
 
     async def _update(self, host, port):
@@ -252,7 +252,7 @@ class OtaService:
     def _fail(self, error):
         self._error = error
         session = self._session
-        if session is not None and session.state not in (IDLE, FAILED):
+        if session is not None and session.state not in (IDLE, FAILED, REBOOTING):
             session.fail(error)
         self._event("failed", "%s: %s" % (error.code, error.message))
 
@@ -271,8 +271,12 @@ class OtaService:
         return self._certificate
 
     def _event(self, name, detail):
+        """Tell the application; what goes wrong there does not concern the update."""
         if self._on_event is not None:
-            self._on_event(name, detail)
+            try:
+                self._on_event(name, detail)
+            except Exception:  # noqa: S110
+                pass
 
 
 def read_descriptor(partition):
