@@ -90,12 +90,12 @@ class NvsStorage:
         Raises OSError: not found (-0x1102), name too long (-0x1109), no space (-0x1105).
         """
         key = _key(name)
-        for item in self._items(_NAMESPACES):
-            if item.key == key:
-                return item.integer
+        for index, taken in self._namespaces():
+            if taken == key:
+                return index
         if not create or not self._writable:
             raise nvs_error(nvs_errors.NOT_FOUND)
-        taken = [item.integer for item in self._items(_NAMESPACES)]
+        taken = [index for index, _ in self._namespaces()]
         for index in range(1, _NAMESPACE_MAX + 1):
             if index not in taken:
                 self._change(self._put, integer_entry(_NAMESPACES, TYPE_U8, key, index))
@@ -155,7 +155,7 @@ class NvsStorage:
 
     def entries(self):
         """A list of Entry: what is stored in namespaces that have a name."""
-        names = {item.integer: _text(item.key) for item in self._items(_NAMESPACES)}
+        names = {index: _text(key) for index, key in self._namespaces()}
         found = []
         for item in self._items():
             if item.namespace in names and item.kind != TYPE_BLOB_DATA:
@@ -248,6 +248,14 @@ class NvsStorage:
             for page in self._pages
             for item in page.items
             if namespace is None or item.namespace == namespace
+        ]
+
+    def _namespaces(self):
+        """(index, name as bytes) of each namespace."""
+        return [
+            (item.integer, item.key)
+            for item in self._items(_NAMESPACES)
+            if item.kind == TYPE_U8 and 0 < item.integer <= _NAMESPACE_MAX
         ]
 
     def _value(self, namespace, key):
@@ -374,7 +382,7 @@ class NvsStorage:
         page = self._free.pop(0)
         if page.state == PAGE_CORRUPT:
             page.erase()
-        page.sequence = self._pages[-1].sequence + 1 if self._pages else 0
+        page.sequence = self._pages[-1].sequence + 1 & 0xFFFFFFFF if self._pages else 0
         self._pages.append(page)
         return page
 

@@ -11,6 +11,8 @@ import zlib
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.micropython.test_virtual_nvs import NorPartition, partition_of
 from virtual_esp32.flash import MemoryStorage, NorFlash
@@ -260,3 +262,49 @@ def test_a_string_that_is_not_utf8_is_refused_without_showing_it(tmp_path: Path)
     with pytest.raises(OSError, match="TYPE_MISMATCH") as caught:
         storage.get(storage.open_namespace("a"), "s")
     assert caught.value.__context__ is None
+
+
+def small_image() -> bytes:
+    partition = partition_of(3)
+    nvs = NVS(NvsStorage(partition), "settings")
+    nvs.set_i32("count", 3)
+    nvs.set_blob("blob", BLOB[:200])
+    nvs.set_blob("blob", BLOB[:4500])
+    nvs.set_i32("count", 4)
+    return image_of(partition)
+
+
+SMALL_IMAGE = small_image()
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    changes=st.lists(
+        st.tuples(st.integers(0, len(SMALL_IMAGE) - 1) | st.integers(0, 500), st.integers(0, 255)),
+        max_size=12,
+    ),
+    fix_checksums=st.booleans(),
+    writable=st.booleans(),
+)
+def test_a_damaged_partition_is_mounted_or_refused_but_never_crashes(
+    changes: list[tuple[int, int]], fix_checksums: bool, writable: bool
+) -> None:
+    image = bytearray(SMALL_IMAGE)
+    for at, value in changes:
+        image[at] = value
+        entry = at // 32 * 32
+        if fix_checksums and entry % 4096 >= 64:
+            checksum = crc(bytes(image[entry : entry + 4] + image[entry + 8 : entry + 32]))
+            image[entry + 4 : entry + 8] = checksum.to_bytes(4, "little")
+    try:
+        storage = mounted(bytes(image), writable=writable)
+        for entry in storage.entries():
+            storage.get(storage.open_namespace(entry.namespace, create=False), entry.key)
+        nvs = NVS(storage, "settings")
+        nvs.set_blob("blob", b"new")
+        nvs.set_i32("count", 5)
+    except OSError as error:
+        if not -0x1110 <= error.args[0] <= -0x1102:
+            raise
+    else:
+        assert nvs.get_i32("count") == 5
