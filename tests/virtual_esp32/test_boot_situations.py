@@ -309,7 +309,7 @@ def test_every_set_of_images_boots_what_the_rules_say(
         ((1, INVALID, True), (2, ABORTED, True)),
         ((1, VALID, False), (EMPTY, UNDEFINED, False)),
     ]
-    places = [list(IMAGES)] * 2 + [list(IMAGES) if factory else [None]]  # type: ignore[list-item]
+    places = [list(IMAGES)] * 2 + [list(IMAGES) if factory else [None]]
     cases = (
         Case(pair, images[2], images[:2], None, rollback, anti, secure_boot, version)
         for pair in pairs
