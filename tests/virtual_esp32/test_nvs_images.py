@@ -15,9 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.micropython.test_virtual_nvs import NorPartition, partition_of
+from virtual_esp32.board import VirtualBoard
+from virtual_esp32.efuse import EFuse
 from virtual_esp32.flash import MemoryStorage, NorFlash
+from virtual_esp32.manufacture import partition_layout
 from virtual_esp32.nvs import NVS
 from virtual_esp32.nvs_storage import NvsStorage
+from virtual_esp32.partition import VirtualPartition
 
 Value = tuple[str, int | str | bytes]
 INTEGERS = {1: "u8", 17: "i8", 2: "u16", 18: "i16", 4: "u32", 20: "i32", 8: "u64", 24: "i64"}
@@ -227,6 +231,24 @@ def test_a_generators_partition_without_a_free_page_is_only_read(tmp_path: Path)
     with pytest.raises(OSError, match="NO_FREE_PAGES") as caught:
         mounted(image)
     assert caught.value.errno == -0x110D
+
+
+def test_the_nvs_partition_of_a_board_keeps_values_and_touches_nothing_else() -> None:
+    size = 4 * 1024 * 1024
+    flash = NorFlash(MemoryStorage(b"\xff" * size))
+    board = VirtualBoard(flash, EFuse(bytes.fromhex("240ac4010203")))
+    entry = next(p for p in partition_layout(size) if p.label == "nvs")
+    nvs = NVS(NvsStorage(VirtualPartition(board, entry)), "dice")
+    nvs.set_blob("uds", BLOB[:32])
+    for i in range(400):
+        nvs.set_i32("count", i)
+    image = bytes(flash.read(entry.offset, entry.size))
+    assert parse_image(image) == {
+        ("dice", "uds"): ("blob", BLOB[:32]),
+        ("dice", "count"): ("i32", 399),
+    }
+    assert flash.read(0, entry.offset) == b"\xff" * entry.offset
+    assert flash.read(entry.end, size - entry.end) == b"\xff" * (size - entry.end)
 
 
 def test_a_page_of_a_newer_format_is_refused() -> None:
