@@ -1,10 +1,14 @@
-"""An HTTP server with replaceable handlers, on microdot."""
+"""An HTTP server with replaceable handlers; microdot parses and routes."""
 
 import asyncio
 
 from microdot import Microdot
 
+from . import connection
 from .compat import is_awaitable
+
+# lwIP on the chip has ten sockets in all; the update needs one of them.
+MAX_CONNECTIONS = 7
 
 
 class AkriServer:
@@ -19,6 +23,9 @@ class AkriServer:
         self._app = None
         self._routed = set()
         self._task = None
+        self._server = None
+        self._settled = None
+        self._connections = set()
 
     def set_handler_generic(self, uri, method, h):
         """Call h(req) for `method` on `uri`. Raises ValueError."""
@@ -51,34 +58,67 @@ class AkriServer:
         self._routed = set()
         for uri, method in self._handlers:
             self._route(uri, method)
-        self._task = asyncio.create_task(self._app.start_server(host, port))
+        self._settled = asyncio.Event()
+        self._task = asyncio.create_task(self._run(host, port))
         return self._task
 
     async def started(self):
         """Wait until the port is open. Raises what kept the server from starting."""
-        while getattr(self._app, "server", None) is None:
-            if self._task.done():
-                await self._task
-            await asyncio.sleep(0.01)  # microdot tells nobody when it listens
+        await self._settled.wait()
+        if self._server is None:
+            await self._task
 
     @property
     def port(self):
         """The port served (useful after starting on port 0; CPython only)."""
-        return self._app.server.sockets[0].getsockname()[1]
+        return self._server.sockets[0].getsockname()[1]
+
+    @property
+    def connections(self):
+        """How many connections are open now."""
+        return len(self._connections)
 
     async def end(self):
-        """Stop serving and free the port. Does nothing when no server runs."""
+        """Stop serving, free the port, and end what connections there are. Does nothing when no
+        server runs."""
         if self._task is None:
             return
         task, self._task = self._task, None
-        if getattr(self._app, "server", None) is not None:
-            self._app.shutdown()
         task.cancel()
         try:
             await task
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, OSError):
             pass
         self._app = None
+
+    async def _run(self, host, port):
+        try:
+            self._server = await asyncio.start_server(self._serve, host, port)
+            self._settled.set()
+            await asyncio.Event().wait()  # until `end` cancels
+        finally:
+            self._settled.set()
+            await self._close()
+
+    async def _close(self):
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+        for task in list(self._connections):
+            task.cancel()
+        while self._connections:
+            await asyncio.sleep(0)
+
+    async def _serve(self, reader, writer):
+        if len(self._connections) >= MAX_CONNECTIONS:
+            writer.close()
+            return
+        task = asyncio.current_task()
+        self._connections.add(task)
+        try:
+            await connection.serve(self._app, reader, writer)
+        finally:
+            self._connections.discard(task)
 
     def _route(self, uri, method):
         key = (uri, method)

@@ -2,6 +2,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+MAX_CONNECTIONS: int
+
 _Handler = Callable[[Any], Any]
 
 class AkriServer:
@@ -17,4 +19,6 @@ class AkriServer:
     async def started(self) -> None: ...
     @property
     def port(self) -> int: ...
+    @property
+    def connections(self) -> int: ...
     async def end(self) -> None: ...

@@ -2,12 +2,14 @@
 
 import asyncio
 import socket
+from collections.abc import Awaitable, Callable
 
 import httpx
 import pytest
 
 import esp32_akri
-from esp32_akri import AkriServer
+from esp32_akri import AkriServer, connection
+from esp32_akri.server import MAX_CONNECTIONS
 
 
 def requests_against(server: AkriServer, *requests: tuple[str, str]) -> list[httpx.Response]:
@@ -145,5 +147,111 @@ def test_the_module_level_functions_are_the_originals_names() -> None:
             assert got.text == text
         await esp32_akri.akri_server_end()
         assert task.done()
+
+    asyncio.run(run())
+
+
+async def raw(port: int, request: bytes, end: bool = True) -> bytes:
+    """Send bytes as they are; everything that comes back."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    if end:
+        writer.write_eof()
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+def with_server(play: Callable[[AkriServer], Awaitable[None]]) -> None:
+    """Serve /info on a free port while playing."""
+
+    async def run() -> None:
+        server = AkriServer()
+        server.set_handler_generic("/info", "GET", lambda r: "alive")
+        server.start("127.0.0.1", 0)
+        await server.started()
+        try:
+            await play(server)
+            assert b"alive" in await raw(server.port, b"GET /info HTTP/1.0\r\n\r\n")
+        finally:
+            await server.end()
+
+    asyncio.run(run())
+
+
+MALFORMED = [
+    b"\x16\x03\x01\x02\x00\x01",
+    b"GET\r\n\r\n",
+    b"GET /info\r\n\r\n",
+    b"GET /info HTTP\r\n\r\n",
+    b"GET /info HTTP/1.0\r\nno colon\r\n\r\n",
+    b"POST /info HTTP/1.0\r\nContent-Length: many\r\n\r\n",
+    b"POST /info HTTP/1.0\r\nContent-Length: -1\r\n\r\n",
+    b"POST /info HTTP/1.0\r\nContent-Length: 10\r\n\r\nshort",
+    b"GET /\xff\xfe HTTP/1.0\r\n\r\n",
+    b"GET /info HTTP/1.0\r\n" + b"A: b\r\n" * 100 + b"\r\n",
+    b"GET /" + b"a" * 10_000,
+]
+
+
+@pytest.mark.parametrize("request_bytes", MALFORMED)
+def test_what_is_no_request_gets_400_and_no_word_on_the_console(
+    request_bytes: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def play(server: AkriServer) -> None:
+        assert (await raw(server.port, request_bytes)).startswith(b"HTTP/1.0 400 ")
+
+    with_server(play)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_client_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "REQUEST_S", 0.1)
+
+    async def play(server: AkriServer) -> None:
+        unfinished = b"POST /info HTTP/1.0\r\nContent-Length: 9\r\n\r\nabc"
+        for start in (b"", b"GET /info HT", unfinished):
+            assert await raw(server.port, start, end=False) == b""
+
+    with_server(play)
+
+
+def test_connections_over_the_limit_are_closed_and_the_others_live() -> None:
+    async def play(server: AkriServer) -> None:
+        silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(20)]
+        ended = await asyncio.gather(*(ends_soon(reader) for reader, _ in silent))
+        assert ended.count(True) == 20 - MAX_CONNECTIONS
+        for _, writer in silent:
+            writer.close()
+            await writer.wait_closed()
+        while server.connections:
+            await asyncio.sleep(0)
+
+    with_server(play)
+
+
+async def ends_soon(reader: asyncio.StreamReader) -> bool:
+    try:
+        return await asyncio.wait_for(reader.read(), 0.5) == b""
+    except TimeoutError:
+        return False
+
+
+def test_no_connection_outlives_the_server() -> None:
+    async def run() -> None:
+        called = []
+        server = AkriServer()
+        server.set_handler_generic("/update", "POST", lambda r: called.append(r) or "started")
+        server.start("127.0.0.1", 0)
+        await server.started()
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"POST /update HTTP/1.0\r\nContent-Length: 2\r\n\r\na")
+        while not server.connections:
+            await asyncio.sleep(0)
+        await asyncio.wait_for(server.end(), 5)
+        writer.write(b"b")
+        assert await reader.read() == b""
+        assert called == []
+        writer.close()
 
     asyncio.run(run())
