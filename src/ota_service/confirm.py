@@ -9,8 +9,11 @@ import asyncio
 
 from esp_partition import otadata
 
-_SUBTYPE_OTADATA = 0
+_TYPE_APP = 0
 _TYPE_DATA = 1
+_SUBTYPE_OTA_0 = 0x10
+_SUBTYPE_OTADATA = 0
+_MAX_SLOTS = 16
 
 
 def read_entries(board):
@@ -27,20 +30,41 @@ def read_entries(board):
 
 
 def is_pending(board):
-    """Whether the running image still has to be confirmed."""
+    """Whether the running image still has to be confirmed.
+
+    Not so when otadata names another slot than the running one: then the bootloader has passed
+    over the image it names, and gives it up at the next boot.
+    """
     entries = read_entries(board)
     active = otadata.active_index(entries[0], entries[1]) if entries else None
-    return active is not None and entries[active].state == otadata.PENDING_VERIFY
+    if active is None or entries[active].state != otadata.PENDING_VERIFY:
+        return False
+    return _names_running_slot(board, entries[active])
 
 
 def was_rolled_back(board):
-    """Whether the image installed last was given up by the bootloader or by its own self-test:
-    the newer otadata entry is ABORTED or INVALID."""
-    entries = read_entries(board)
-    if not entries or not all(entry.crc_ok for entry in entries):
+    """Whether the image installed last is not the one that runs: given up by the bootloader or by
+    its own self-test, or passed over because it does not verify."""
+    newest = None
+    for entry in read_entries(board) or ():
+        fits = entry.crc_ok and entry.seq != otadata.SEQ_EMPTY
+        if fits and (newest is None or entry.seq > newest.seq):
+            newest = entry
+    if newest is None:
         return False
-    newer = entries[0] if entries[0].seq > entries[1].seq else entries[1]
-    return newer.state in (otadata.ABORTED, otadata.INVALID)
+    if newest.state in (otadata.ABORTED, otadata.INVALID):
+        return True
+    return not _names_running_slot(board, newest)
+
+
+def _names_running_slot(board, entry):
+    slots = []
+    for number in range(_MAX_SLOTS):
+        slots.extend(board.find_partitions(_TYPE_APP, _SUBTYPE_OTA_0 + number))
+    if not slots:
+        return False
+    slot = slots[otadata.slot_of(entry.seq, len(slots))]
+    return slot.info()[2] == board.running_partition().info()[2]
 
 
 async def confirm(board, self_test=None, deadline_s=60):

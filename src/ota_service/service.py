@@ -15,6 +15,8 @@ from .errors import BadRequest, OtaError
 from .request import parse_address, parse_update_request
 from .session import CONNECTING, FAILED, IDLE, REBOOTING, Session
 
+# Boards with an update under way: one at a time, whichever OtaService started it.
+_updating = []
 _ACCEPTED = "Received update request: About to update (Secure)\n"
 
 
@@ -36,7 +38,9 @@ class OtaService:
         self._task = None
         self._error = None
         self._certificate = None
-        if confirm.was_rolled_back(board):
+        self._cancelled = False
+        self._ended = False
+        if _was_rolled_back(board):
             self._error = OtaError(
                 "rolled-back", "the firmware installed last did not confirm itself"
             )
@@ -55,6 +59,7 @@ class OtaService:
             return error.message + "\n", error.status, _text()
         self._session = None
         self._error = None
+        self._cancelled = False
         answered = asyncio.Event()
         self._task = asyncio.create_task(self._after_answer(answered, host, port))
         headers = _text()
@@ -69,7 +74,7 @@ class OtaService:
         """DELETE /update: cancel a running update."""
         if not self.is_updating:
             return "no update is running\n", 404, _text()
-        self._task.cancel()
+        self._cancel()
         return "update cancelled\n", 200, _text()
 
     def onboard_request_handler(self, req):
@@ -113,7 +118,11 @@ class OtaService:
 
     def _state(self):
         """The session's state; `connecting` before its first attempt and between attempts."""
-        state = self._session.state if self._session else IDLE
+        if self._session is not None:
+            state = self._session.state
+        else:
+            failed = self._error is not None and self._error.code != "rolled-back"
+            state = FAILED if failed else IDLE
         return CONNECTING if self.is_updating and state in (IDLE, FAILED) else state
 
     def info(self):
@@ -135,6 +144,7 @@ class OtaService:
         """
         host, port = parse_address(ip, self.config.agent_port)
         self._refuse_second()
+        self._cancelled = False
         self._task = asyncio.create_task(self._update(host, port))
         await self._task
 
@@ -146,10 +156,12 @@ class OtaService:
         return outcome
 
     async def end(self):
-        """Cancel a running update and wait for its end: before the application stops."""
+        """Before the application stops: take no more requests, cancel a running update and wait
+        for its end."""
+        self._ended = True
         if not self.is_updating:
             return
-        self._task.cancel()
+        self._cancel()
         try:
             await self._task
         except (asyncio.CancelledError, OtaError):
@@ -171,16 +183,13 @@ class OtaService:
         self._session = None
         self._error = None
         try:
-            self._session = session = await self._new_session()
-            while True:
-                try:
-                    await self._attempt(session, host, port)
-                    return
-                except OtaError as error:
-                    if not error.may_retry or session.attempt >= self.config.attempts:
-                        raise
-                    self._fail(error)
-                await asyncio.sleep(self._delay_s(session.attempt))
+            if any(board is self.board for board in _updating):
+                raise OtaError("busy", "another application updates this board")
+            _updating.append(self.board)
+            try:
+                await self._attempts(host, port)
+            finally:
+                _updating.remove(self.board)
         except asyncio.CancelledError:
             self._fail(OtaError("cancelled", "the update was cancelled"))
             raise
@@ -190,6 +199,21 @@ class OtaService:
         except Exception as error:
             self._fail(OtaError("internal", "%s: %s" % (type(error).__name__, error)))
             raise
+
+    async def _attempts(self, host, port):
+        self._session = session = await self._new_session()
+        session.cancelled = self._cancelled
+        while True:
+            try:
+                await self._attempt(session, host, port)
+                return
+            except OtaError as error:
+                if not error.may_retry or session.attempt >= self.config.attempts:
+                    raise
+                self._fail(error)
+            await asyncio.sleep(self._delay_s(session.attempt))
+            if session.cancelled:
+                raise OtaError("cancelled", "the update was cancelled")
 
     async def _attempt(self, session, host, port):
         """One update, steps 2 to 8 of the architecture page (1, the request, is parsed)."""
@@ -205,7 +229,7 @@ class OtaService:
             self._event("attesting", "DICE certificate of %d bytes" % len(certificate))
             await protocol1.send_certificate(writer, certificate, config.read_s)
             await protocol1.receive_firmware(
-                reader, session, config.first_byte_s, config.read_s, self._on_progress
+                reader, session, config.first_byte_s, config.read_s, self._progress
             )
         finally:
             await compat.close_stream(writer)
@@ -221,6 +245,8 @@ class OtaService:
         board = self.board
         if not self.config.agent_ca:
             raise OtaError("no-agent-ca", "no CA certificate for the agent is configured")
+        if confirm.read_entries(board) is None:
+            raise OtaError("no-otadata", "the partition table has no otadata")
         if confirm.is_pending(board):
             raise OtaError("not-confirmed", "the running firmware has not confirmed itself yet")
         running = board.running_partition()
@@ -246,8 +272,19 @@ class OtaService:
         return Session(slot, expected, found)
 
     def _refuse_second(self):
+        if self._ended:
+            raise BadRequest("the application is stopping", 503)
         if self.is_updating:
             raise BadRequest("an update is running", 409)
+
+    def _cancel(self):
+        """asyncio can lose a cancellation that comes together with data: the session keeps it."""
+        self._cancelled = True
+        if self._session is not None:
+            self._session.cancelled = True
+        else:
+            self._error = OtaError("cancelled", "the update was cancelled")
+        self._task.cancel()
 
     def _fail(self, error):
         self._error = error
@@ -270,6 +307,13 @@ class OtaService:
             self._certificate = dice.device_certificate(uds, code_hash, config_value)
         return self._certificate
 
+    def _progress(self, received, total):
+        if self._on_progress is not None:
+            try:
+                self._on_progress(received, total)
+            except Exception:  # noqa: S110
+                pass
+
     def _event(self, name, detail):
         """Tell the application; what goes wrong there does not concern the update."""
         if self._on_event is not None:
@@ -277,6 +321,13 @@ class OtaService:
                 self._on_event(name, detail)
             except Exception:  # noqa: S110
                 pass
+
+
+def _was_rolled_back(board):
+    try:
+        return confirm.was_rolled_back(board)
+    except OSError:
+        return False  # unreadable otadata must not keep the application from starting
 
 
 def read_descriptor(partition):

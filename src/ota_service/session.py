@@ -50,6 +50,7 @@ class Session:
         self.state = IDLE
         self.attempt = 0
         self.error = None
+        self.cancelled = False  # asyncio can lose a cancellation; this cannot be lost
         self._slot_bytes = slot.info()[3]
         self._expected = expected
         self._trust = trust
@@ -69,8 +70,11 @@ class Session:
 
     @property
     def is_whole(self):
-        """Whether every byte of the image has been received."""
-        return self._parser.is_complete
+        """Whether every byte of the image has been received.
+
+        Where unsigned images are allowed only the stream's end tells whether a signature follows.
+        """
+        return not self._trust.unsigned_allowed and self._parser.is_complete
 
     def begin_attempt(self):
         """Start over with a fresh parser and an untouched writer."""
@@ -96,6 +100,7 @@ class Session:
         if self.state == ATTESTING:
             self._go("accepted")
         self._expect(RECEIVING)
+        self._check_cancelled()
         try:
             self._parser.feed(chunk)
             if not self._accepted and self._parser.descriptor is not None:
@@ -112,7 +117,9 @@ class Session:
                 "attestation-refused",
                 "the agent closed without one byte of firmware: this board was not accepted",
             )
-        if not self._parser.is_complete and not self._is_whole_unsigned():
+        try:
+            self._parser.close()
+        except ImageError:
             total = self._parser.total_bytes
             raise PeerError(
                 "truncated",
@@ -126,6 +133,7 @@ class Session:
         """
         self._go("whole")
         self._writer.finish()
+        self._check_cancelled()
         try:
             yield from readback.verify_slot_steps(
                 self._read_slot,
@@ -143,6 +151,7 @@ class Session:
     def switch(self):
         """Make the slot bootable and the one that boots next. Raises OtaError."""
         self._expect(SWITCHING)
+        self._check_cancelled()
         self._writer.release()
         try:
             self.slot.set_boot()
@@ -154,8 +163,14 @@ class Session:
         """Leave the slot unbootable and the reason readable."""
         self._go("failed")
         self.error = error
-        if self._writer is not None:
+        if self._writer is None:
+            return
+        try:
             self._writer.discard()
+        except Exception:
+            # The first error is the one to read; what stands in the slot has been verified, or
+            # lacks its first bytes.
+            error.message += "; the spare slot could not be erased"
 
     def _go(self, event):
         try:
@@ -163,18 +178,13 @@ class Session:
         except KeyError:
             raise RuntimeError("update session: %s in state %s" % (event, self.state))
 
+    def _check_cancelled(self):
+        if self.cancelled:
+            raise OtaError("cancelled", "the update was cancelled")
+
     def _expect(self, state):
         if self.state != state:
             raise RuntimeError("update session: expected state %s, it is %s" % (state, self.state))
-
-    def _is_whole_unsigned(self):
-        if not self._trust.unsigned_allowed:
-            return False
-        try:
-            self._parser.close()
-        except ImageError:
-            return False
-        return True
 
     def _read_slot(self, offset, buffer):
         self.slot.readblocks(offset // _READ_BYTES, buffer, offset % _READ_BYTES)

@@ -21,6 +21,7 @@ class Session:
     state: str
     attempt: int
     error: OtaError | None
+    cancelled: bool
     def __init__(self, slot: _Partition, expected: Expected, trust: Trust) -> None: ...
     @property
     def received(self) -> int: ...

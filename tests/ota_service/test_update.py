@@ -351,6 +351,145 @@ def test_new_firmware_does_not_update_before_it_has_confirmed_itself() -> None:
     assert failure(board, world.sends(world.app("3.0.0"))).code == "not-confirmed"
 
 
+@pytest.mark.parametrize("steps", range(1, 120, 3))
+def test_a_cancelled_update_is_never_installed_whenever_it_is_cancelled(steps: int) -> None:
+    board = world.board(OLD)
+
+    async def run() -> OtaService:
+        async with world.Agent(world.sends(NEW), context=world.server_context()) as agent:
+            service = world.service(board, agent)
+            task = asyncio.create_task(service.ota_service_begin("127.0.0.1"))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            if board.reset_requested:
+                return service
+            await service.end()
+            await asyncio.gather(task, return_exceptions=True)
+            return service
+
+    service = asyncio.run(run())
+    if service.status()["state"] != "rebooting":
+        assert service.status()["error"]["code"] == "cancelled"
+        assert not board.reset_requested
+        assert boots(board) == "ota_0"
+        assert world.slot_bytes(board, "ota_1")[:16] == b"\xff" * 16
+
+
+def test_one_board_has_one_update_whoever_starts_it() -> None:
+    board = world.board(OLD)
+
+    async def run() -> None:
+        async with world.Agent(world.sends(NEW), context=world.server_context()) as agent:
+            first, second = (world.service(board, agent) for _ in range(2))
+            results = await asyncio.gather(
+                first.ota_service_begin("127.0.0.1"),
+                second.ota_service_begin("127.0.0.1"),
+                return_exceptions=True,
+            )
+            assert results[0] is None
+            assert isinstance(results[1], OtaError)
+            assert results[1].code == "busy"
+
+    asyncio.run(run())
+    assert boots(board) == "ota_1"
+
+
+def test_an_application_that_has_ended_takes_no_more_updates() -> None:
+    async def run() -> None:
+        board = world.board(OLD)
+        async with world.Agent(world.sends(NEW), context=world.server_context()) as agent:
+            service = world.service(board, agent)
+            await service.end()
+            with pytest.raises(OtaError, match="stopping"):
+                await service.ota_service_begin("127.0.0.1")
+
+    asyncio.run(run())
+
+
+def test_firmware_that_is_not_what_otadata_names_does_not_confirm_it() -> None:
+    board = world.board(OLD)
+    asyncio.run(update(board, world.sends(NEW)))
+    board.flash.write(world.SLOTS["ota_1"][0] + 0x1000, bytes(64))  # rots before its first boot
+    assert boots(board) == "ota_0"
+    old = OtaService(board)
+    assert old.status()["error"]["code"] == "rolled-back"
+    assert asyncio.run(old.confirm()) == "valid"
+    assert boots(board) == "ota_0"
+    asyncio.run(update(board, world.sends(NEW)))
+    assert boots(board) == "ota_1"
+    assert OtaService(board).status()["confirmed"] is False
+
+
+def test_where_unsigned_images_are_allowed_signed_ones_are_too() -> None:
+    board = world.board(world.app("1.0.0", None))
+    asyncio.run(update(board, world.sends(NEW), allow_unsigned=True))
+    assert boots(board) == "ota_1"
+    assert world.slot_bytes(board, "ota_1")[: len(NEW)] == NEW
+
+
+def test_a_refusal_before_the_first_attempt_is_a_failure_to_see() -> None:
+    board = world.board(OLD)
+
+    async def run() -> dict[str, Any]:
+        service = OtaService(board, {"attempts": 1})
+        with pytest.raises(OtaError):
+            await service.ota_service_begin("127.0.0.1")
+        return service.status()
+
+    status = asyncio.run(run())
+    assert (status["state"], status["error"]["code"]) == ("failed", "no-agent-ca")
+
+
+@pytest.mark.parametrize("failing", range(1, 26, 4))
+def test_flash_that_refuses_an_operation_is_named_and_the_old_firmware_stays(failing: int) -> None:
+    board = world.board(OLD)
+    write, seen = board.flash.write, []
+
+    def refusing(offset: int, data: bytes) -> None:
+        seen.append(offset)
+        if len(seen) == failing:
+            raise OSError(-261, "ESP_ERR_FLASH_OP_FAIL")
+        write(offset, data)
+
+    board.flash.write = refusing
+    service = world.Agent(world.sends(NEW), context=world.server_context())
+
+    async def run() -> OtaService:
+        async with service as agent:
+            updating = world.service(board, agent)
+            with pytest.raises(OtaError):
+                await updating.ota_service_begin("127.0.0.1")
+            return updating
+
+    if failing > len(NEW) // 4096 + 2:
+        return  # this update has fewer writes
+    status = asyncio.run(run()).status()
+    board.flash.write = write
+    assert (status["state"], status["error"]["code"]) in (
+        ("failed", "flash-write"),
+        ("failed", "set-boot"),
+    )
+    assert boots(board) == "ota_0"
+    asyncio.run(update(board, world.sends(NEW)))
+    assert boots(board) == "ota_1"
+
+
+def test_hooks_that_raise_do_not_break_an_update() -> None:
+    board = world.board(OLD)
+
+    def broken(*arguments: object) -> None:
+        raise ValueError("the application's own bug")
+
+    async def run() -> None:
+        async with world.Agent(world.sends(NEW), context=world.server_context()) as agent:
+            settings = {"agent_ca": world.authority("test CA").ca, "agent_port": agent.port}
+            service = OtaService(board, settings, on_progress=broken, on_event=broken)
+            await service.ota_service_begin("127.0.0.1")
+
+    asyncio.run(run())
+    assert boots(board) == "ota_1"
+
+
 def test_secure_boot_trusts_the_keys_in_efuse_alone() -> None:
     def digest_of(image: bytes) -> bytes:
         from esp_image.signature import parse_sector
