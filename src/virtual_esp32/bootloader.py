@@ -11,19 +11,20 @@ from esp_image import ImageError, acceptance, readback
 from esp_image.parser import ImageParser
 from esp_partition import otadata, table
 
+from .compat import const
 from .errors import VirtualBoardError
 from .flash import SECTOR_BYTES
 
-_FACTORY_INDEX = -1
-_MAX_SLOTS = 16
-_MAX_PARTITION_BYTES = 0x1000000
-_DESCRIPTOR_OFFSET = 32
-_DESCRIPTOR_MAGIC = 0xABCD5432
-_STATE_OFFSET = 24
+_FACTORY_INDEX = const(-1)
+_MAX_SLOTS = const(16)
+_MAX_PARTITION_BYTES = const(0x1000000)
+_DESCRIPTOR_OFFSET = const(32)
+_DESCRIPTOR_MAGIC = const(0xABCD5432)
+_STATE_OFFSET = const(24)
 
 # Bits of the secure version's field, CONFIG_BOOTLOADER_APP_SEC_VER_SIZE_EFUSE_FIELD's maximum
 _SECURE_VERSION_BITS = {"esp32": 32, "esp32c2": 4}
-_OTHER_SECURE_VERSION_BITS = 16
+_OTHER_SECURE_VERSION_BITS = const(16)
 
 
 class BootDecision:

@@ -95,8 +95,10 @@ class FaultyFlash(NorFlash):
 
     powered: False after a cut, when every operation raises PowerCut until `power_on`.
     struck: whether the fault armed last has struck.
-    on_operation(flash, what, offset, size), if not None, is called before each erase and write:
-    the place to take snapshots, and to learn what there is to cut.
+    on_operation(flash, what, offset, data), if not None, is called before each erase (data None)
+    and write (data the caller's buffer: copy it to keep it): the place to take snapshots, and to
+    learn what there is to cut. A snapshot and the operation are enough to repeat it with any fault,
+    without running the firmware again.
     """
 
     def __init__(self, storage):
@@ -145,7 +147,7 @@ class FaultyFlash(NorFlash):
     def erase_sector(self, sector):
         """As NorFlash, unless a fault strikes: PowerCut, OSError."""
         offset = sector * SECTOR_BYTES
-        if self._proceeds(ERASE, offset, SECTOR_BYTES):
+        if self._proceeds(ERASE, offset, None):
             self._erase(sector)
             return
         self._check_range("erase", offset, SECTOR_BYTES)
@@ -153,19 +155,19 @@ class FaultyFlash(NorFlash):
 
     def write(self, offset, data):
         """As NorFlash, unless a fault strikes: PowerCut, OSError, or silence."""
-        if self._proceeds(WRITE, offset, len(data)):
+        if self._proceeds(WRITE, offset, data):
             super().write(offset, self._as_taken(offset, data))
             return
         data = self._as_taken(offset, data)
         self._check_write(offset, data)
         self._strike(WRITE, None, offset, data)
 
-    def _proceeds(self, what, offset, size):
+    def _proceeds(self, what, offset, data):
         """Whether the operation takes its usual course."""
         if not self.powered:
             raise PowerCut(self._fault)
         if self.on_operation is not None:
-            self.on_operation(self, what, offset, size)
+            self.on_operation(self, what, offset, data)
         return self.operations != self._strike_at
 
     def _strike(self, what, sector, offset, data):

@@ -28,7 +28,9 @@ def kinds(what: str, size: int, step: int = 256) -> list[str]: ...
 class FaultyFlash(NorFlash):
     powered: bool
     struck: bool
-    on_operation: Callable[[FaultyFlash, str, int, int], object] | None
+    on_operation: (
+        Callable[[FaultyFlash, str, int, bytes | bytearray | memoryview | None], object] | None
+    )
     def __init__(self, storage: _Storage) -> None: ...
     @classmethod
     def from_snapshot(cls, snapshot: Snapshot) -> Self: ...

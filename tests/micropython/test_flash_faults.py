@@ -182,18 +182,18 @@ def test_a_write_over_a_rotten_bit_goes_as_on_the_chip():
 def test_every_operation_is_announced_with_its_place():
     flash = flash_of(2)
     seen = []
-    flash.on_operation = lambda at, what, offset, size: seen.append(
-        (at.operations, what, offset, size)
+    flash.on_operation = lambda at, what, offset, data: seen.append(
+        (at.operations, what, offset, data)
     )
     flash.erase_sector(1)
     flash.write(4096, bytes(8))
-    assert seen == [(0, ERASE, 4096, 4096), (1, WRITE, 4096, 8)]
+    assert seen == [(0, ERASE, 4096, None), (1, WRITE, 4096, bytes(8))]
 
 
 def test_a_replay_from_a_snapshot_ends_as_the_cut_did():
     flash = flash_of(2)
     snapshots = []
-    flash.on_operation = lambda at, what, offset, size: snapshots.append(at.snapshot())
+    flash.on_operation = lambda at, what, offset, data: snapshots.append(at.snapshot())
     flash.erase_sector(0)
     flash.write(0, OLD)
     flash.write(4096, NEW)
