@@ -52,6 +52,7 @@ def board(image: bytes, **efuse: Any) -> VirtualBoard:
     flash = NorFlash(MemoryStorage(flash_content(FLASH_BYTES, image)))
     made = VirtualBoard(flash, EFuse(MAC, **efuse))
     made.boot()
+    OtaService(made)  # its application has run before
     return made
 
 

@@ -9,7 +9,7 @@ import json
 
 from esp_image import ImageError, ImageParser, acceptance
 
-from . import compat, confirm, measurements, protocol1, trust
+from . import compat, confirm, measurements, protocol1, secure_version, trust
 from .config import Config
 from .errors import BadRequest, OtaError
 from .request import parse_address, parse_update_request
@@ -40,6 +40,7 @@ class OtaService:
         self._certificate = None
         self._cancelled = False
         self._ended = False
+        secure_version.open_storage(board)
         if _was_rolled_back(board):
             self._error = OtaError(
                 "rolled-back", "the firmware installed last did not confirm itself"
@@ -151,6 +152,12 @@ class OtaService:
     async def confirm(self):
         """After a boot: confirm new firmware, or go back to the old. See confirm.confirm."""
         outcome = await confirm.confirm(self.board, self._self_test, self.config.self_test_s)
+        if outcome == "confirmed":
+            try:
+                running = read_descriptor(self.board.running_partition())
+                secure_version.raise_floor(self.board, running)
+            except (OSError, OtaError) as error:
+                self._event("warning", "the secure version floor was not raised: %s" % error)
         if outcome != "valid":
             self._event(outcome, self.board.running_partition().info()[4])
         return outcome
@@ -261,9 +268,7 @@ class OtaService:
         expected = acceptance.Expected(
             chip_id=board.chip_id,
             chip_revision=board.chip_revision,
-            secure_version_floor=max(
-                board.secure_version, descriptor.secure_version if descriptor else 0
-            ),
+            secure_version_floor=secure_version.floor(board, descriptor),
             project_name=self.config.project,
             policy=self.config.policy,
             running=descriptor,

@@ -6,6 +6,8 @@ from esp_partition import otadata, table
 
 from . import bootloader
 from .errors import VirtualBoardError
+from .nvs import NVS
+from .nvs_storage import NvsStorage
 from .partition import VirtualPartition
 
 
@@ -21,6 +23,7 @@ class VirtualBoard:
         self.rollback = rollback
         self.partitions = ()
         self.decision = None
+        self._nvs = None
         self.reset_requested = False
         self.halted = asyncio.Event()
 
@@ -29,6 +32,7 @@ class VirtualBoard:
         boots (a real chip would reset for ever)."""
         self.reset_requested = False
         self.halted = asyncio.Event()
+        self._nvs = None
         self.partitions = bootloader.read_partition_table(self.flash)
         self.decision = bootloader.boot(self.flash, self.efuse, self.rollback)
         if self.decision.partition is None:
@@ -91,6 +95,15 @@ class VirtualBoard:
     def find_partitions(self, kind, subtype):
         """Partition.find(kind, subtype)."""
         return [VirtualPartition(self, e) for e in table.find(self.partitions, kind, subtype)]
+
+    def nvs(self, namespace):
+        """esp32.NVS(namespace); None on a board without an nvs partition. Raises OSError."""
+        if self._nvs is None:
+            found = self.find_partitions(table.TYPE_DATA, table.SUBTYPE_NVS)
+            if not found:
+                return None
+            self._nvs = NvsStorage(found[0])
+        return NVS(self._nvs, namespace)
 
     def mark_app_valid_cancel_rollback(self):
         """The running image is good (esp_ota_mark_app_valid_cancel_rollback)."""

@@ -157,6 +157,30 @@ def test_an_older_secure_version_is_refused_under_any_policy() -> None:
     assert failure(board, world.sends(NEW), policy="any").code == "secure-version"
 
 
+def test_the_secure_version_floor_rises_when_new_firmware_confirms_itself() -> None:
+    board = world.board(OLD)
+    asyncio.run(update(board, world.sends(world.app("2.0.0", secure_version=2))))
+    boots(board)
+    asyncio.run(OtaService(board).confirm())
+    asyncio.run(update(board, world.sends(world.app("3.0.0", secure_version=2)), policy="any"))
+    boots(board)
+    asyncio.run(OtaService(board).confirm())
+    # Someone puts old firmware back by cable: what it would install stays bounded by NVS.
+    content = board.flash.read(*world.SLOTS["ota_0"])
+    start, size = world.SLOTS["ota_0"]
+    for sector in range(start // 4096, (start + size) // 4096):
+        board.flash.erase_sector(sector)
+    board.flash.write(start, OLD)
+    board.flash.erase_sector(0xD)
+    board.flash.erase_sector(0xE)
+    assert content != OLD
+    assert boots(board) == "ota_0"
+    assert OtaService(board).info()["version"] == "1.0.0"
+    error = failure(board, world.sends(world.app("4.0.0", secure_version=1)), policy="any")
+    assert error.code == "secure-version"
+    asyncio.run(update(board, world.sends(world.app("4.0.0", secure_version=2)), policy="any"))
+
+
 def test_policies_decide_what_is_new() -> None:
     board = world.board(world.app("1.5.0"))
     assert failure(board, world.sends(OLD), policy="newer").code == "not-newer"
