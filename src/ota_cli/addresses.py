@@ -25,8 +25,19 @@ def listen_option(name: str, default: str) -> Callable[[Any], Any]:
     )
 
 
+def is_host(text: str) -> bool:
+    """Whether a text can name a host: an address, or what IDNA (RFC 3490) can encode."""
+    try:
+        text.encode("idna")
+    except UnicodeError:
+        return False
+    return bool(text) and text.isprintable() and not any(c in " /@[]" for c in text)
+
+
 def _parse(ctx: click.Context, param: click.Parameter, value: str) -> Address:
     host, colon, port = value.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+    digits = port.isascii() and port.isdecimal() and len(port) <= 5
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not is_host(host) or not digits or int(port) > 65535:
         raise click.BadParameter(f"{value!r}: expected HOST:PORT, as 127.0.0.1:8000")
-    return Address(host.strip("[]"), int(port))
+    return Address(host, int(port))

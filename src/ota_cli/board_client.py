@@ -1,81 +1,161 @@
-"""A board's HTTP endpoints, as commands use them: every failure is one line."""
+"""A board's HTTP endpoints, as commands use them: every failure is one line.
 
-from typing import Any
+Whoever answers there need not be a board, or a friendly one: each request has a deadline as a
+whole, each answer a largest size, and every field a type (`board_status`).
+"""
+
+import asyncio
+import json
+import ssl
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import httpx
 
+from ota_cli.addresses import is_host
+from ota_cli.board_status import Info, Status, WrongField, parse_info, parse_status
 from ota_cli.errors import EXIT_USAGE, CommandError
+from ota_cli.output import printable
+from ota_service.errors import BadRequest
+from ota_service.request import is_ipv4, parse_address
+
+_DEADLINE_S = 5.0
+_MOST_BYTES = 64 * 1024
+_ACCEPTED = "Received update request: About to update"
+
+
+class UpdateRequest(NamedTuple):
+    """The body of POST /update and its type."""
+
+    body: bytes
+    content_type: str
+
+
+def update_request(agent: str) -> UpdateRequest:
+    """The request that names an agent, `HOST` or `HOST:PORT`, by the board's own rules.
+
+    An IPv4 address goes as the originals' text, which takes nothing else; a DNS name as JSON.
+    Raises CommandError.
+    """
+    try:
+        host, _ = parse_address(agent)
+    except BadRequest as error:
+        raise CommandError(f"--agent: {error}", EXIT_USAGE) from None
+    if is_ipv4(host):
+        return UpdateRequest(f"ip: {agent}".encode(), "text/plain")
+    return UpdateRequest(json.dumps({"agent": agent}).encode(), "application/json")
 
 
 class Board:
     """A board's HTTP endpoints. Raises CommandError."""
 
     def __init__(self, url: str) -> None:
-        if "://" not in url:
-            url = "http://" + url
-        try:
-            parsed = httpx.URL(url)
-        except httpx.InvalidURL as error:
-            raise CommandError(f"URL {url!r}: {error}", EXIT_USAGE) from None
-        if parsed.scheme not in ("http", "https") or not parsed.host:
-            raise CommandError(f"URL {url!r}: expected http://BOARD[:PORT]", EXIT_USAGE)
-        self._client = httpx.Client(base_url=url, timeout=5, trust_env=False)
         self.url = url
+        self._base = _base_url(url)
 
-    def start(self, agent: str) -> str:
+    def start(self, request: UpdateRequest) -> str:
         """POST /update; the board's answer."""
-        return self._checked("POST", f"ip: {agent}").text
+        answer = self._checked("POST", "/update", request).decode(errors="replace")
+        if not answer.startswith(_ACCEPTED):
+            raise CommandError(
+                f"{self.url}/update: expected `{_ACCEPTED}`, found `{_shown(answer)}`"
+            )
+        return printable(answer.strip())
 
-    def status(self) -> dict[str, Any]:
-        """GET /update, with at least the fields that are used here."""
-        status = self._json("/update")
-        if not {"state", "received", "total", "running", "error", "confirmed"} <= status.keys():
-            raise CommandError(f"{self.url}/update: not the status of an OTA board")
-        return status
+    def status(self) -> Status:
+        """GET /update."""
+        try:
+            return parse_status(self._json("/update"))
+        except WrongField as error:
+            raise CommandError(
+                f"{self.url}/update: not the status of an OTA board: {error}"
+            ) from None
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> Info:
         """GET /info."""
-        return self._json("/info")
+        try:
+            return parse_info(self._json("/info"))
+        except WrongField as error:
+            raise CommandError(f"{self.url}/info: {error}") from None
 
     def _json(self, path: str) -> dict[str, Any]:
         try:
-            value = self._checked("GET", path=path).json()
-        except ValueError:
+            value = json.loads(self._checked("GET", path))
+        except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
             raise CommandError(f"{self.url}{path}: expected a JSON object")
         return value
 
-    def _checked(
-        self, method: str, body: str | None = None, path: str = "/update"
-    ) -> httpx.Response:
+    def _checked(self, method: str, path: str, request: UpdateRequest | None = None) -> bytes:
+        """The body of a 200 answer."""
         try:
-            response = self._client.request(
-                method, path, content=body, headers=_TEXT if body else None
-            )
-        except httpx.HTTPError as error:
+            code, body = asyncio.run(self._exchange(method, path, request))
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise Unreachable(f"{self.url}: {_reason(error)}") from None
-        if response.status_code == 405 and method == "GET":
+        if code == 405 and method == "GET":
             raise CommandError(
                 f"{self.url}: the board does not report its updates (a C original?); use --no-wait"
             )
-        if response.status_code != 200:
-            said = " ".join(response.text.split())[:200]
-            code = EXIT_USAGE if response.status_code == 400 else 1
-            raise CommandError(f"{self.url}{path}: {response.status_code}: {said}", code)
-        return response
+        if code != 200:
+            said = _shown(body.decode(errors="replace"))
+            exit_code = EXIT_USAGE if code == 400 else 1
+            raise CommandError(f"{self.url}{path}: {code}: {said}", exit_code)
+        return body
 
+    async def _exchange(
+        self, method: str, path: str, request: UpdateRequest | None
+    ) -> tuple[int, bytes]:
+        """Status and body. The deadline is for all of it, however slowly the bytes come."""
+        headers = {"Accept-Encoding": "identity"}
+        if request is not None:
+            headers["Content-Type"] = request.content_type
+        async with (
+            asyncio.timeout(_DEADLINE_S),
+            httpx.AsyncClient(
+                base_url=self._base, timeout=_DEADLINE_S, trust_env=False, verify=self._tls
+            ) as client,
+            client.stream(
+                method, path, content=request.body if request else None, headers=headers
+            ) as response,
+        ):
+            body = b""
+            async for piece in response.aiter_raw():
+                body += piece
+                if len(body) > _MOST_BYTES:
+                    raise CommandError(f"{self.url}{path}: an answer of over {_MOST_BYTES} bytes")
+            return response.status_code, body
 
-_TEXT = {"Content-Type": "text/plain"}
+    @cached_property
+    def _tls(self) -> ssl.SSLContext | bool:
+        """Made once: a client is made for each request."""
+        return httpx.create_ssl_context() if self._base.scheme == "https" else False
 
 
 class Unreachable(CommandError):
     """The board does not answer; while it reboots that is as it should be."""
 
 
-def _reason(error: httpx.HTTPError) -> str:
+def _base_url(url: str) -> httpx.URL:
+    try:
+        parsed = httpx.URL(url if "://" in url else "http://" + url)
+        port_fits = parsed.port is None or 0 < parsed.port < 65536
+        valid = parsed.scheme in ("http", "https") and is_host(parsed.host) and port_fits
+    except (httpx.InvalidURL, UnicodeError):
+        valid = False
+    if not valid:
+        raise CommandError(f"URL {printable(url)!r}: expected http://BOARD[:PORT]", EXIT_USAGE)
+    return parsed
+
+
+def _shown(text: str) -> str:
+    """A stranger's text as one line that is not too long."""
+    return printable(" ".join(text[:400].split())[:200])
+
+
+def _reason(error: Exception) -> str:
     if isinstance(error, httpx.ConnectError):
         return "no board answers there"
-    if isinstance(error, httpx.TimeoutException):
+    if isinstance(error, (httpx.TimeoutException, TimeoutError)):
         return "no answer in time"
-    return str(error) or type(error).__name__
+    return _shown(str(error)) or type(error).__name__

@@ -49,9 +49,7 @@ def verify(file: Path, key: Path) -> None:
         images.verify(read_bytes(file, "image"), digest)
     except ImageError as error:
         raise CommandError(f"{file}: {error.code}: {error}") from None
-    output.console.print(
-        f"{file}: whole, signed by {key} (key digest {digest.hex()})", soft_wrap=True
-    )
+    output.say(f"{file}: whole, signed by {key} (key digest {digest.hex()})")
 
 
 @image.command()
@@ -67,7 +65,7 @@ def sign(file: Path, key: Path, out: Path) -> None:
     _require_whole(content, file)
     read_bytes(key, "key")
     write_bytes(out, images.sign(content, key), "image")
-    output.console.print(f"{out}: {file} signed with {key}", soft_wrap=True)
+    output.say(f"{out}: {file} signed with {key}")
 
 
 @image.command("stamp")
@@ -91,7 +89,7 @@ def stamp_command(
     except ValueError as error:
         raise CommandError(str(error), exit_code=2) from None
     write_bytes(out, content, "image")
-    output.console.print(f"{out}: {project} {version}", markup=False, soft_wrap=True)
+    output.say(f"{out}: {project} {version}")
 
 
 @image.command()
@@ -126,9 +124,7 @@ def build(
     except ValueError as error:
         raise CommandError(str(error), exit_code=2) from None
     write_bytes(out, content, "image")
-    output.console.print(
-        f"{out}: {project} {version} for {chip}, {len(content)} bytes", soft_wrap=True
-    )
+    output.say(f"{out}: {project} {version} for {chip}, {len(content)} bytes")
 
 
 def _require_whole(content: bytes, file: Path) -> None:

@@ -1,102 +1,36 @@
-"""The `ota-service` command: puts the subcommands together and turns errors into one line.
+"""Where the console script `ota-service` begins: before anything heavy is imported.
 
-Exit codes: 0 done, 1 refused or failed, 2 usage.
+Importing takes long enough to be interrupted in; everything else is `command_line`'s.
 """
 
 import os
 import sys
-from importlib import import_module
-from importlib.metadata import version
 
-import click
-
-from ota_cli.errors import EXIT_REFUSED, CommandError
-
-# name -> module:object. Loaded when used: `ota-service list` need not load a TLS server.
-_COMMANDS = {
-    "agent": "ota_cli.agent:agent",
-    "attest": "ota_cli.attest:attest",
-    "board": "ota_cli.board:board",
-    "del": "ota_cli.registry:delete",
-    "demo": "ota_cli.demo:demo",
-    "gen-cert": "ota_cli.registry:gen_cert",
-    "image": "ota_cli.image:image",
-    "list": "ota_cli.registry:list_boards",
-    "submit": "ota_cli.registry:submit",
-    "update": "ota_cli.update:update",
-}
-
-
-class LazyGroup(click.Group):
-    """A group whose commands are imported when they are asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        place = _COMMANDS.get(cmd_name)
-        if place is None:
-            return None
-        module, name = place.split(":")
-        command = getattr(import_module(module), name)
-        if not isinstance(command, click.Command):
-            raise TypeError(f"{place} is not a command")
-        return command
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version("esp32-ota-service"), prog_name="ota-service")
-def cli() -> None:
-    """Secure over-the-air updates for ESP32 boards.
-
-    Exit codes: 0 done, 1 refused or failed, 2 usage.
-    """
+_INTERRUPTED = 130
 
 
 def main() -> None:
     """Entry point of the console script."""
-    sys.exit(run(sys.argv[1:]))
-
-
-def run(arguments: list[str]) -> int:
-    """Run one command line; returns the exit code."""
     try:
-        result = cli.main(arguments, prog_name="ota-service", standalone_mode=False)
-        sys.stdout.flush()
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
-        return error.exit_code
-    except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        where = context.command_path if context is not None else "ota-service"
-        message = " ".join(error.format_message().split())
-        click.echo(f"{where}: {message} (see {where} --help)", err=True)
-        return error.exit_code
-    except CommandError as error:
-        click.echo(f"ota-service: {error}", err=True)
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("ota-service: interrupted", err=True)
-        return 130
-    except BrokenPipeError:
-        _discard_output()
-        return EXIT_REFUSED
-    except OSError as error:
-        click.echo(f"ota-service: {(error.strerror or str(error)).lower()}", err=True)
-        _discard_output()
-        return EXIT_REFUSED
-    except Exception as error:
-        if sys.flags.dev_mode:
-            raise
-        click.echo(
-            f"ota-service: a bug: {type(error).__name__}: {error} "
-            "(python -X dev -m ota_cli shows where)",
-            err=True,
-        )
-        return EXIT_REFUSED
-    return result if isinstance(result, int) else 0
+        _open_standard_streams()
+        from ota_cli.command_line import run
+
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.stderr.write("ota-service: interrupted\n")
+        code = _INTERRUPTED
+    sys.exit(code)
 
 
-def _discard_output() -> None:
-    """Standard output cannot take more; Python must not complain about it again at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _open_standard_streams() -> None:
+    """What was closed by whoever started us goes nowhere, and no file opened later takes its
+    descriptor."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free: this one
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", closefd=False)

@@ -1,4 +1,8 @@
-"""What commands print: a rich console for people, JSON for scripts."""
+"""What commands print: a rich console for people, JSON for scripts.
+
+Texts come from images, boards and arguments: none of them is taken as markup, and no control
+character of theirs reaches the terminal.
+"""
 
 import json
 import sys
@@ -7,9 +11,24 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-console = Console(highlight=False)
-error_console = Console(stderr=True, highlight=False)
+console = Console(highlight=False, markup=False, emoji=False)
+
+
+def printable(text: str) -> str:
+    """The text with what no terminal should be sent, lone surrogates too, as escapes."""
+    return "".join(
+        character
+        if character.isprintable() or character == "\n"
+        else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def say(text: str) -> None:
+    """One line for people, never folded."""
+    console.print(printable(text), soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
@@ -21,7 +40,8 @@ def print_fields(fields: dict[str, object]) -> None:
     """Names and values, one a line."""
     table = Table.grid(padding=(0, 2))
     for name, value in fields.items():
-        table.add_row(f"[bold]{name}[/bold]", "-" if value in (None, "", []) else str(value))
+        shown = "-" if value in (None, "", []) else printable(str(value))
+        table.add_row(Text(name, style="bold"), shown)
     console.print(table)
 
 

@@ -52,7 +52,7 @@ def submit(mac: str, registry: str) -> None:
             return await boards.enrol(mac, root)
 
     changed = _run(enrol())
-    output.console.print(f"{mac} enrolled" if changed else f"{mac} was enrolled already")
+    output.say(f"{mac} enrolled" if changed else f"{mac} was enrolled already")
 
 
 @click.command("list")
@@ -73,11 +73,11 @@ def list_boards(registry: str, as_json: bool) -> None:
         output.print_json(records)
         return
     if not records:
-        output.console.print("no board is enrolled")
+        output.say("no board is enrolled")
         return
     table = Table("id", "key id", box=None, pad_edge=False)
     for record in records:
-        table.add_row(record["id"], record["key_id"])
+        table.add_row(output.printable(record["id"]), record["key_id"])
     output.console.print(table)
 
 
@@ -93,7 +93,7 @@ def delete(mac: str, registry: str) -> None:
 
     if not _run(remove()):
         raise CommandError(f"{mac} is not enrolled")
-    output.console.print(f"{mac} removed")
+    output.say(f"{mac} removed")
 
 
 @click.command("gen-cert")

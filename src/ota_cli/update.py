@@ -2,25 +2,26 @@
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import click
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from ota_cli import output
-from ota_cli.board_client import Board, Unreachable
+from ota_cli.board_client import Board, Unreachable, update_request
+from ota_cli.board_status import Info, Status
 from ota_cli.errors import CommandError
 
 _POLL_S = 0.1
 _DEADLINE_S = 15 * 60.0
 _SILENCE_S = 60.0
+_UNSEEN_S = 5.0
 
 
 @click.command()
 @click.argument("url")
 @click.option(
-    "--agent", required=True, metavar="IP[:PORT]", help="The agent, as the board reaches it."
+    "--agent", required=True, metavar="HOST[:PORT]", help="The agent, as the board reaches it."
 )
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Follow it to its end.")
 def update(url: str, agent: str, wait: bool) -> None:
@@ -29,109 +30,129 @@ def update(url: str, agent: str, wait: bool) -> None:
     Exit code 0: the board came back with the new firmware and confirmed it. 1: it keeps the
     firmware it had; the reason is printed.
     """
+    request = update_request(agent)
     board = Board(url)
     if not wait:
-        output.console.print(board.start(agent).strip(), markup=False)
+        output.say(board.start(request))
         return
     before = board.status()
     running = _version(board.info(), before)
-    board.start(agent)
-    output.console.print(f"{url} runs {running}", markup=False, soft_wrap=True)
+    board.start(request)
+    output.say(f"{url} runs {running}")
     after = Follower(board, before).follow()
     now = _version(board.info(), after)
-    output.console.print(f"{url} runs {now}, confirmed", markup=False, soft_wrap=True)
+    output.say(f"{url} runs {now}, confirmed")
 
 
-def _version(info: dict[str, Any], status: dict[str, Any]) -> str:
-    name = (
-        f"{info.get('application', '')} {info.get('version', '')}".strip()
-        or "firmware without a name"
-    )
-    return f"{name} in {status['running']}"
+def _version(info: Info, status: Status) -> str:
+    name = f"{info.application} {info.version}".strip() or "firmware without a name"
+    return f"{name} in {status.running}"
 
 
 @dataclass
 class _Seen:
-    """What a follower has learnt so far."""
+    """What a follower has learnt so far. began, heard: when it began, and heard the board last.
 
+    busy: whether the board was seen to do anything about the update, or to go away for it.
+    """
+
+    began: float
     heard: float
-    left: bool = False
+    busy: bool = False
 
 
 class Follower:
-    """Polls GET /update until the board has settled."""
+    """Polls GET /update until the board has settled. before: its status before the request."""
 
-    def __init__(self, board: Board, before: dict[str, Any]) -> None:
+    def __init__(self, board: Board, before: Status) -> None:
         self._board = board
         self._before = before
         self._transfer_began = time.monotonic()
         self._total: int | None = None
         self._progress = Progress(
-            TextColumn("          {task.description:<10}"),
+            TextColumn("          {task.description:<10}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[detail]}"),
+            TextColumn("{task.fields[detail]}", markup=False),
             console=output.console,
         )
 
-    def follow(self) -> dict[str, Any]:
+    def follow(self) -> Status:
         """The last status, of a board that runs confirmed new firmware. Raises CommandError."""
         with self._progress:
             task = self._progress.add_task("connecting", total=None, detail="")
-            end = time.monotonic() + _DEADLINE_S
-            seen = _Seen(time.monotonic())
+            now = time.monotonic()
+            end = now + _DEADLINE_S
+            seen = _Seen(began=now, heard=now)
             while time.monotonic() < end:
                 status = self._poll(seen)
-                if status is not None and not status["received"]:
-                    self._transfer_began = time.monotonic()
                 if status is not None:
+                    if not status.received:
+                        self._transfer_began = time.monotonic()
                     self._show(task, status)
                     if self._settled(status, seen):
                         return status
                 time.sleep(_POLL_S)
         raise CommandError(f"{self._board.url}: no end after {_DEADLINE_S / 60:.0f} minutes")
 
-    def _poll(self, seen: _Seen) -> dict[str, Any] | None:
+    def _poll(self, seen: _Seen) -> Status | None:
         try:
             status = self._board.status()
         except Unreachable as error:
-            seen.left = True
+            seen.busy = True
             if time.monotonic() - seen.heard > _SILENCE_S:
                 raise CommandError(f"{error} (since {_SILENCE_S:.0f} s)") from None
             return None
         seen.heard = time.monotonic()
         return status
 
-    def _settled(self, status: dict[str, Any], seen: _Seen) -> bool:
+    def _settled(self, status: Status, seen: _Seen) -> bool:
         """Whether the board is back and confirmed. Raises CommandError if it will not be."""
-        if status["state"] == "rebooting":
-            seen.left = True
-        error = status["error"]
-        if status["state"] == "failed" or (seen.left and status["state"] == "idle" and error):
-            raise CommandError(
-                f"{self._board.url}: {error['code']}: {error['message']}; "
-                f"still runs {status['running']}"
-            )
-        if status["state"] != "idle" or status["running"] == self._before["running"]:
-            if status["state"] == "idle" and seen.left:
-                raise CommandError(f"{self._board.url}: restarted with the firmware it had")
+        before = self._before
+        unseen = not seen.busy and (status.state, status.error) == (before.state, before.error)
+        if status.state == "failed" and not unseen:
+            raise self._failed(status)
+        if status.state not in ("idle", "failed"):
+            seen.busy = True
             return False
-        seen.left = True
-        return bool(status["confirmed"])
+        if status.error and not unseen:
+            raise self._failed(status)
+        if status.running != before.running:
+            seen.busy = True
+            return status.confirmed
+        if not unseen:
+            raise CommandError(
+                f"{self._board.url}: restarted, or gave up, with the firmware it had; "
+                f"still runs {status.running}"
+            )
+        if time.monotonic() - seen.began > _UNSEEN_S:
+            raise self._unseen(status)
+        return False
 
-    def _show(self, task: TaskID, status: dict[str, Any]) -> None:
-        if status["running"] != self._before["running"]:
-            description = "confirmed" if status["confirmed"] else "self-test"
+    def _unseen(self, status: Status) -> CommandError:
+        if status.error:
+            return self._failed(status)
+        return CommandError(
+            f"{self._board.url}: took the request, but no update showed in {_UNSEEN_S:.0f} s; "
+            f"still runs {status.running}"
+        )
+
+    def _failed(self, status: Status) -> CommandError:
+        reason = status.error or "failed, and does not say why"
+        return CommandError(f"{self._board.url}: {reason}; still runs {status.running}")
+
+    def _show(self, task: TaskID, status: Status) -> None:
+        if status.running != self._before.running:
+            description = "confirmed" if status.confirmed else "self-test"
             known = self._total or 1
             self._progress.update(task, description=description, total=known, completed=known)
-        elif status["state"] != "idle":
-            total, received = status["total"], status["received"]
-            self._total = total
+        elif status.state != "idle":
+            self._total = status.total
             self._progress.update(
                 task,
-                description=status["state"],
-                total=total,
-                completed=received,
-                detail=self._detail(received, total) or _last_failure(status),
+                description=status.state,
+                total=status.total,
+                completed=status.received,
+                detail=self._detail(status.received, status.total) or _last_failure(status),
             )
 
     def _detail(self, received: int, total: int | None) -> str:
@@ -146,7 +167,6 @@ class Follower:
         return text
 
 
-def _last_failure(status: dict[str, Any]) -> str:
+def _last_failure(status: Status) -> str:
     """Why the board tries again, as long as it does."""
-    error = status["error"]
-    return f"attempt {status['attempt']}, last time {error['code']}" if error else ""
+    return f"attempt {status.attempt}, last time {status.error.code}" if status.error else ""

@@ -52,9 +52,7 @@ def adopt(
     except (FlashError, VirtualBoardError) as error:
         raise CommandError(f"flash file {flash}: {error}") from None
     write_bytes(sidecar, efuse.to_json().encode() + b"\n", "eFuse file")
-    output.console.print(
-        f"{sidecar}: {efuse.chip}, MAC {format_mac(efuse.mac)}", markup=False, soft_wrap=True
-    )
+    output.say(f"{sidecar}: {efuse.chip}, MAC {format_mac(efuse.mac)}")
 
 
 def _chip_of(content: bytes) -> str:

@@ -40,7 +40,7 @@ def export(flash: Path, slot: str, raw: bool, out: Path) -> None:
         except ImageError as error:
             raise CommandError(f"{flash}: {slot}: {error.code}: {error} (see --raw)") from None
     write_bytes(out, content, "image")
-    output.console.print(f"{out}: {len(content)} bytes of {slot}", markup=False, soft_wrap=True)
+    output.say(f"{out}: {len(content)} bytes of {slot}")
 
 
 @click.command("erase-otadata")
@@ -56,4 +56,4 @@ def erase_otadata(flash: Path) -> None:
             raise CommandError(f"{flash}: its partition table has no otadata")
         for sector in range(where.size // SECTOR_BYTES):
             board.flash.erase_sector(where.offset // SECTOR_BYTES + sector)
-    output.console.print(f"{flash}: otadata erased", markup=False, soft_wrap=True)
+    output.say(f"{flash}: otadata erased")

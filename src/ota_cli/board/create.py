@@ -94,11 +94,9 @@ def create(
         raise CommandError(str(error)) from None
     write_bytes(Path(sidecar_path(flash)), efuse.to_json().encode() + b"\n", "eFuse file")
     write_bytes(flash, bytes(image), "flash file")
-    output.console.print(
+    output.say(
         f"{flash}: {chip}, MAC {format_mac(efuse.mac)}, "
-        f"{fields['project']} {fields['version']} in {slot}",
-        markup=False,
-        soft_wrap=True,
+        f"{fields['project']} {fields['version']} in {slot}"
     )
 
 

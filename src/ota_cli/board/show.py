@@ -43,7 +43,7 @@ def _partition_table(partitions: list[dict[str, Any]]) -> Table:
     table = _table("partition", "type", "subtype", "offset", "size")
     for row in partitions:
         numbers = (f"0x{row[name]:x}" for name in ("type", "subtype", "offset", "size"))
-        table.add_row(row["label"], *numbers)
+        table.add_row(_text(row["label"]), *numbers)
     return table
 
 
@@ -69,4 +69,4 @@ def _table(*columns: str) -> Table:
 
 
 def _text(value: object) -> str:
-    return "-" if value in (None, "") else str(value)
+    return "-" if value in (None, "") else output.printable(str(value))

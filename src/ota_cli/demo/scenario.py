@@ -178,7 +178,7 @@ class Scenario:
         reason = error.removeprefix(f"ota-service: {board.url}: ").rsplit("; still runs")[0]
         self._indented(f"refused: {reason}", "yellow")
         status = board.status()
-        seen = status["error"]["code"] if status["error"] else "no error"
+        seen = status.error.code if status.error else "no error"
         now = _running(board)
         self._indented(f"the board still runs {now}", "green")
         refused = "refused" if exit_code == 1 else f"exit code {exit_code}"
@@ -189,7 +189,7 @@ class Scenario:
     def _conclude(self) -> bool:
         table = Table("", "what", "expected", "seen", title="expected and seen", show_lines=True)
         for outcome in self._outcomes:
-            mark = "[green]ok[/green]" if outcome.held else "[red]NO[/red]"
+            mark = Text("ok", "green") if outcome.held else Text("NO", "red")
             table.add_row(mark, outcome.what, outcome.expected, outcome.seen)
         output.console.print()
         output.console.print(table)
@@ -199,7 +199,7 @@ class Scenario:
         self._step += 1
         line = Table.grid(padding=(0, 1))
         seconds = time.monotonic() - self._started
-        line.add_row(f"[bold]{self._step:2}[/bold]", f"[dim]{seconds:4.1f} s[/dim]", text)
+        line.add_row(Text(f"{self._step:2}", "bold"), Text(f"{seconds:4.1f} s", "dim"), text)
         output.console.print(line)
 
     def _indented(self, text: str, style: str) -> None:
@@ -211,8 +211,8 @@ class Scenario:
 
 def _running(board: Board) -> str:
     info, status = board.info(), board.status()
-    confirmed = "confirmed" if status["confirmed"] else "not confirmed"
-    return f"{info['application']} {info['version']} in {status['running']}, {confirmed}"
+    confirmed = "confirmed" if status.confirmed else "not confirmed"
+    return f"{info.application} {info.version} in {status.running}, {confirmed}"
 
 
 def _tampered(image: bytes) -> bytes:
