@@ -1,7 +1,6 @@
 """Differences between CPython and MicroPython for the component, by feature."""
 
 import asyncio
-import os
 
 try:
     from micropython import const
@@ -9,11 +8,6 @@ except ImportError:
 
     def const(value):
         return value
-
-
-def random_fraction():
-    """A number from 0 to below 1, for jitter."""
-    return os.urandom(1)[0] / 256
 
 
 def tls_client_context(ca_certificates):

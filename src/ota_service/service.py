@@ -241,8 +241,7 @@ class OtaService:
         finally:
             await compat.close_stream(writer)
         self._event("verifying", "%d bytes in %s" % (session.received, session.slot_label))
-        for _ in session.verify_steps():
-            await asyncio.sleep(0)
+        await self._stepped(session.verify_steps())
         self._event("switching", "boot partition %s" % session.slot_label)
         session.switch()
         self._event("rebooting", "into %s" % session.slot_label)
@@ -263,7 +262,7 @@ class OtaService:
                 "no-spare-slot", "the partition table has no slot beside the running one"
             )
         steps = trust.find_trust_steps(board, self.config.trusted_keys, self.config.allow_unsigned)
-        found = await _stepped(steps)
+        found = await self._stepped(steps)
         descriptor = read_descriptor(running)
         expected = acceptance.Expected(
             chip_id=board.chip_id,
@@ -301,7 +300,7 @@ class OtaService:
     def _delay_s(self, attempt):
         """Seconds before the next attempt: growing by half each time up to a minute, +- 25 %."""
         delay = min(self.config.retry_delay_s * 1.5 ** (attempt - 1), 60)
-        return delay * (0.75 + compat.random_fraction() / 2)
+        return delay * (0.75 + self.board.random(1)[0] / 512)
 
     def _device_certificate(self):
         if self._certificate is None:
@@ -312,7 +311,19 @@ class OtaService:
             self._certificate = dice.device_certificate(uds, code_hash, config_value)
         return self._certificate
 
+    async def _stepped(self, steps):
+        """Run a generator to its end, letting other tasks in between its steps, the watchdog fed;
+        its return value."""
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return end.value
+            self.board.feed_watchdog()
+            await asyncio.sleep(0)
+
     def _progress(self, received, total):
+        self.board.feed_watchdog()
         if self._on_progress is not None:
             try:
                 self._on_progress(received, total)
@@ -345,16 +356,6 @@ def read_descriptor(partition):
     except ImageError:
         return None
     return parser.descriptor
-
-
-async def _stepped(steps):
-    """Run a generator to its end, letting other tasks in between its steps; its return value."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
-        await asyncio.sleep(0)
 
 
 def _then(text, call):

@@ -1,6 +1,8 @@
 """The board object of a virtual ESP32: what `ota_service` takes for the hardware."""
 
 import asyncio
+import os
+import time
 
 from esp_partition import otadata, table
 
@@ -14,13 +16,20 @@ from .partition import VirtualPartition
 class VirtualBoard:
     """A board on a NorFlash and an EFuse. `boot` comes before anything else.
 
-    rollback: whether its bootloader has rollback support.
+    rollback, anti_rollback: what its bootloader supports. flash_path: where the fuses are saved
+    when the bootloader burns one. watchdog_s: seconds without `feed_watchdog` until it resets,
+    None for a board without a watchdog.
     """
 
-    def __init__(self, flash, efuse, rollback=True):
+    def __init__(self, flash, efuse, rollback=True, anti_rollback=False, flash_path=None,
+                 watchdog_s=None):  # fmt: skip
         self.flash = flash
         self.efuse = efuse
         self.rollback = rollback
+        self.anti_rollback = anti_rollback
+        self.watchdog_s = watchdog_s
+        self._flash_path = flash_path
+        self._fed = False
         self.partitions = ()
         self.decision = None
         self._nvs = None
@@ -34,7 +43,9 @@ class VirtualBoard:
         self.halted = asyncio.Event()
         self._nvs = None
         self.partitions = bootloader.read_partition_table(self.flash)
-        self.decision = bootloader.boot(self.flash, self.efuse, self.rollback)
+        self.decision = bootloader.boot(self.flash, self.efuse, self.rollback, self.anti_rollback)
+        if self.decision.secure_version is not None and self._flash_path is not None:
+            self.efuse.save(self._flash_path)
         if self.decision.partition is None:
             tried = "; ".join("%s: %s" % item for item in self.decision.skipped)
             raise VirtualBoardError("no bootable image (%s)" % (tried or "no app partition"))
@@ -113,6 +124,26 @@ class VirtualBoard:
         sector, entry = otadata.confirm(bootloader.read_otadata(self.flash, where))
         bootloader.write_otadata(self.flash, where, sector, entry)
 
+    def random(self, size):
+        """`size` random bytes, os.urandom on the chip too."""
+        return os.urandom(size)
+
+    def time(self):
+        """Seconds since 1970, UTC. A chip without NTP counts from 2000-01-01."""
+        return int(time.time())
+
+    def feed_watchdog(self):
+        """machine.WDT.feed: the application is alive."""
+        self._fed = True
+
+    async def watch(self):
+        """The watchdog: resets the board when it was not fed in time."""
+        while not self.reset_requested:
+            self._fed = False
+            await asyncio.sleep(self.watchdog_s)
+            if not self._fed:
+                self.reset()
+
     def reset(self):
         """Ask for a reset. On the chip this does not return; here whoever powers the board
         (`power_on`) ends the application and boots again."""
@@ -126,11 +157,14 @@ async def power_on(board, application):
     while True:
         board.boot()
         task = asyncio.create_task(_run(board, application))
+        watchdog = asyncio.create_task(board.watch()) if board.watchdog_s is not None else None
         try:
             await board.halted.wait()
             if not board.reset_requested:
                 return await task
         finally:
+            if watchdog is not None:
+                await _end(watchdog)
             await _end(task)
 
 
