@@ -4,15 +4,16 @@ from pathlib import Path
 
 import click
 
-from esp_image import ImageError, ImageParser
+from esp_image import ImageError
 from esp_image import build as image_build
 from esp_image.stamp import stamp
-from ota_cli import images, output
+from ota_cli import images, output, signing
 from ota_cli.chip_option import chip_option
 from ota_cli.errors import CommandError
 from ota_cli.files import read_bytes, write_bytes
 
 _FILE = click.Path(path_type=Path)
+_MOST_BYTES = 16 * 1024 * 1024  # the largest flash that an app can be mapped from
 _SECURE_VERSION = click.IntRange(0, 2**32 - 1)
 
 
@@ -40,9 +41,11 @@ def info(file: Path, as_json: bool) -> None:
 @click.argument("file", type=_FILE)
 @click.option("--key", required=True, type=_FILE, help="Public key, PEM.")
 def verify(file: Path, key: Path) -> None:
-    """Verify that an image is whole and signed by the given key.
+    """Verify that a file is one signed image: whole, every signature block valid, one by this key.
 
-    Exit code 0: the image would be accepted by a board that trusts this key. 1: it would not.
+    Exit code 0: it is. 1: it is not; the reason is printed. A board has further rules: one that
+    trusts only its running image's own signature takes exactly one block, and policy, chip and
+    secure version are its own to judge.
     """
     digest = images.key_digest(key)
     try:
@@ -57,14 +60,14 @@ def verify(file: Path, key: Path) -> None:
 @click.option("--key", required=True, type=_FILE, help="Private key, PEM: RSA-3072 or ECDSA.")
 @click.option("-o", "--output", "out", required=True, type=_FILE, help="File to write.")
 def sign(file: Path, key: Path, out: Path) -> None:
-    """Sign an image for Secure Boot V2, with Espressif's espsecure.
+    """Sign an unsigned image for Secure Boot V2, with Espressif's espsecure.
 
     Needs the extra: pip install 'esp32-ota-service[signing]'.
     """
     content = read_bytes(file, "image")
-    _require_whole(content, file)
-    read_bytes(key, "key")
-    write_bytes(out, images.sign(content, key), "image")
+    signing.check_unsigned(content, str(file))
+    signing.check_private_key(key)
+    write_bytes(out, signing.sign(content, key), "image")
     output.say(f"{out}: {file} signed with {key}")
 
 
@@ -100,7 +103,10 @@ def stamp_command(
 )
 @chip_option()
 @click.option(
-    "--size", metavar="BYTES", type=click.IntRange(min=512), help="Pad to about this many bytes."
+    "--size",
+    metavar="BYTES",
+    type=click.IntRange(768, _MOST_BYTES),
+    help=f"Pad to this many bytes, rounded up to 16; {_MOST_BYTES} at most. [default: 4096]",
 )
 @click.option(
     "--secure-version",
@@ -117,6 +123,9 @@ def build(
     It holds no program, only a valid structure: header, app descriptor, segments, checksum and
     SHA-256, as esptool would make them.
     """
+    for name, text in (("version", version), ("project", project)):
+        if not text.isprintable():
+            raise CommandError(f"{name} {text!r}: expected printable text", exit_code=2)
     try:
         content = image_build.build_app(
             version, project, chip=chip, size=size, secure_version=secure_version
@@ -125,12 +134,3 @@ def build(
         raise CommandError(str(error), exit_code=2) from None
     write_bytes(out, content, "image")
     output.say(f"{out}: {project} {version} for {chip}, {len(content)} bytes")
-
-
-def _require_whole(content: bytes, file: Path) -> None:
-    parser = ImageParser(signed=None)
-    try:
-        parser.feed(content)
-        parser.close()
-    except ImageError as error:
-        raise CommandError(f"{file}: {error.code}: {error}") from None

@@ -1,8 +1,5 @@
 """What the image and board commands know of an application image, as plain values."""
 
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,7 +67,11 @@ def key_digest(path: Path) -> bytes:
 
 
 def verify(content: bytes, digest: bytes) -> None:
-    """Raise ImageError unless the image is whole and signed by the key with this digest."""
+    """Raise ImageError unless these bytes are one whole image and nothing else, every signature
+    block is valid, and one of them is by the key with this digest."""
+    parser = ImageParser(signed=True)
+    parser.feed(content)
+    parser.close()
     readback.verify_slot(reader(content), len(content), trusted=[digest])
 
 
@@ -83,23 +84,3 @@ def reader(content: bytes) -> Callable[[int, memoryview], None]:
         buffer[len(piece) :] = b"\xff" * (len(buffer) - len(piece))
 
     return read
-
-
-def sign(content: bytes, key: Path) -> bytes:
-    """The image with a Secure Boot V2 signature sector, made by the espsecure command.
-
-    espsecure is GPL: it is run, never imported. Raises CommandError.
-    """
-    with tempfile.TemporaryDirectory(prefix="ota-service-") as folder:
-        plain, signed = Path(folder, "plain.bin"), Path(folder, "signed.bin")
-        plain.write_bytes(content)
-        command = [sys.executable, "-m", "espsecure", "sign-data", "--version", "2"]
-        command += ["--keyfile", str(key), "--output", str(signed), str(plain)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode == 0 and signed.exists():
-            return signed.read_bytes()
-    said = done.stderr + done.stdout
-    if "No module named" in said:
-        raise CommandError("espsecure is missing: pip install 'esp32-ota-service[signing]'")
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    raise CommandError(f"espsecure did not sign with {key}: {lines[-1] if lines else 'no reason'}")

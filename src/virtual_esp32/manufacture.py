@@ -7,14 +7,17 @@ from .errors import VirtualBoardError
 
 _FIRST_SLOT = 0x10000
 _SLOT_ALIGNMENT = 0x10000
+_MOST_SLOT_BYTES = 0x1000000  # what a bootloader takes at most
 
 
 def partition_layout(flash_bytes):
     """MicroPython's OTA layout (ports/esp32/partitions-4MiB-ota.csv) for a flash of this size.
 
-    Each slot takes 3/8 of the flash, which gives that file's numbers for 4 MB; vfs has the rest.
+    Each slot takes 3/8 of the flash, which gives that file's numbers for 4 MB, and at most 16 MB;
+    vfs has the rest.
     """
     slot = flash_bytes * 3 // 8 // _SLOT_ALIGNMENT * _SLOT_ALIGNMENT
+    slot = min(slot, _MOST_SLOT_BYTES)
     vfs = _FIRST_SLOT + 2 * slot
     if slot == 0 or vfs >= flash_bytes:
         raise VirtualBoardError("flash of %d bytes: too small for two slots" % flash_bytes)

@@ -12,7 +12,7 @@ from ota_cli import images, output
 from ota_cli.chip_option import chip_option
 from ota_cli.errors import EXIT_USAGE, CommandError
 from ota_cli.files import read_bytes, write_bytes
-from ota_cli.sizes import parse_size
+from ota_cli.sizes import parse_flash_size
 from virtual_esp32 import VirtualBoardError
 from virtual_esp32.efuse import EFuse, format_mac, parse_mac, sidecar_path
 from virtual_esp32.manufacture import first_app_partition, flash_content, partition_layout
@@ -29,8 +29,8 @@ _FILE = click.Path(path_type=Path)
     default="4MB",
     show_default=True,
     metavar="SIZE",
-    callback=parse_size,
-    help="Flash size.",
+    callback=parse_flash_size,
+    help="Flash size: a multiple of 4096 bytes, at most 128MB.",
 )
 @click.option("--mac", metavar="MAC", help="Wi-Fi MAC, aa:bb:cc:dd:ee:ff. [default: a random one]")
 @click.option(
@@ -112,9 +112,12 @@ def new_mac(text: str | None) -> bytes:
 
 def _partitions(path: Path) -> list[Partition]:
     try:
-        return parse_csv(read_bytes(path, "partition table").decode())
+        partitions = parse_csv(read_bytes(path, "partition table").decode())
     except (PartitionTableError, UnicodeDecodeError) as error:
         raise CommandError(f"partition table {path}: {error}") from None
+    if not partitions:
+        raise CommandError(f"partition table {path}: no partition in it")
+    return partitions
 
 
 def _bootloader(path: Path, chip: str) -> bytes:
