@@ -256,7 +256,10 @@ class OtaService:
         if confirm.is_pending(board):
             raise OtaError("not-confirmed", "the running firmware has not confirmed itself yet")
         running = board.running_partition()
-        slot = running.get_next_update()
+        try:
+            slot = running.get_next_update()
+        except OSError as error:
+            raise OtaError("no-spare-slot", "the partition table has no OTA slots: %s" % error)
         if slot.info()[2] == running.info()[2]:
             raise OtaError(
                 "no-spare-slot", "the partition table has no slot beside the running one"

@@ -14,6 +14,7 @@ _IOCTL_INIT = 1
 _IOCTL_BLOCK_COUNT = 4
 _IOCTL_BLOCK_SIZE = 5
 _IOCTL_BLOCK_ERASE = 6
+_ESP_ERR_NOT_FOUND = -261  # 0x105, negated
 _ESP_ERR_OTA_VALIDATE_FAILED = -5379  # as MicroPython raises it: 0x1503, negated
 
 
@@ -60,9 +61,7 @@ class VirtualPartition:
 
     def get_next_update(self):
         """The OTA slot after this one (esp_ota_get_next_update_partition)."""
-        slots = table.ota_slots(self._board.partitions)
-        if not slots:
-            raise OSError(-261, "ESP_ERR_NOT_FOUND")
+        slots = self._slots()
         following = 0
         for index, slot in enumerate(slots):
             if slot.offset == self._entry.offset:
@@ -79,12 +78,22 @@ class VirtualPartition:
             bootloader.verify_image(self._flash, self._entry, board.efuse)
         except ImageError:
             raise OSError(_ESP_ERR_OTA_VALIDATE_FAILED, "ESP_ERR_OTA_VALIDATE_FAILED")
-        slots = table.ota_slots(board.partitions)
+        slots = self._slots()
         index = [slot.offset for slot in slots].index(self._entry.offset)
         where = bootloader.find_otadata(board.partitions)
         entries = bootloader.read_otadata(self._flash, where)
         sector, entry = otadata.next_entry(entries, index, len(slots), otadata.NEW)
         bootloader.write_otadata(self._flash, where, sector, entry)
+
+    def _slots(self):
+        """The OTA slots; ESP-IDF counts them and takes them for ota_0 to ota_(n-1)."""
+        try:
+            slots = table.ota_slots(self._board.partitions)
+        except table.PartitionTableError:
+            slots = []
+        if not slots:
+            raise OSError(_ESP_ERR_NOT_FOUND, "ESP_ERR_NOT_FOUND")
+        return slots
 
     def _start(self, block, offset, size):
         start = block * SECTOR_BYTES + offset
