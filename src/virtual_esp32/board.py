@@ -5,6 +5,7 @@ import os
 import time
 
 from esp_partition import otadata, table
+from ota_service.service import read_descriptor
 
 from . import bootloader
 from .errors import VirtualBoardError
@@ -44,8 +45,8 @@ class VirtualBoard:
         self._nvs = None
         self.partitions = bootloader.read_partition_table(self.flash)
         self.decision = bootloader.boot(self.flash, self.efuse, self.rollback, self.anti_rollback)
-        if self.decision.secure_version is not None and self._flash_path is not None:
-            self.efuse.save(self._flash_path)
+        if self.decision.secure_version is not None:
+            self._save_fuses()
         if self.decision.partition is None:
             tried = "; ".join("%s: %s" % item for item in self.decision.skipped)
             raise VirtualBoardError("no bootable image (%s)" % (tried or "no app partition"))
@@ -117,12 +118,21 @@ class VirtualBoard:
         return NVS(self._nvs, namespace)
 
     def mark_app_valid_cancel_rollback(self):
-        """The running image is good (esp_ota_mark_app_valid_cancel_rollback)."""
+        """The running image is good (esp_ota_mark_app_valid_cancel_rollback); with anti-rollback
+        its secure version is burnt (esp_ota_set_anti_rollback)."""
         where = bootloader.find_otadata(self.partitions)
         if where is None:
             return
         sector, entry = otadata.confirm(bootloader.read_otadata(self.flash, where))
         bootloader.write_otadata(self.flash, where, sector, entry)
+        running = read_descriptor(self.running_partition())
+        if self.anti_rollback and running is not None:
+            self.efuse.raise_secure_version(running.secure_version)
+            self._save_fuses()
+
+    def _save_fuses(self):
+        if self._flash_path is not None:
+            self.efuse.save(self._flash_path)
 
     def random(self, size):
         """`size` random bytes, os.urandom on the chip too."""

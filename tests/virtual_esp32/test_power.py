@@ -77,3 +77,18 @@ def test_a_secure_version_burnt_by_the_bootloader_is_kept_in_the_sidecar(tmp_pat
     board = VirtualBoard(made.flash, EFuse.load(path), anti_rollback=True, flash_path=path)
     board.boot()
     assert EFuse.load(path).secure_version == 3
+
+
+def test_confirming_burns_the_secure_version_where_anti_rollback_is_built_in(
+    tmp_path: Path,
+) -> None:
+    path = str(tmp_path / "f.bin")
+    for anti_rollback, burnt in ((False, 0), (True, 4)):
+        made = world.board(world.app("1.0.0", secure_version=4))
+        made.efuse.save(path)
+        board = VirtualBoard(
+            made.flash, EFuse.load(path), anti_rollback=anti_rollback, flash_path=path
+        )
+        board.boot()
+        board.mark_app_valid_cancel_rollback()
+        assert EFuse.load(path).secure_version == burnt
