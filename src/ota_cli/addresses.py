@@ -37,7 +37,8 @@ def is_host(text: str) -> bool:
 def _parse(ctx: click.Context, param: click.Parameter, value: str) -> Address:
     host, colon, port = value.rpartition(":")
     digits = port.isascii() and port.isdecimal() and len(port) <= 5
-    host = host.removeprefix("[").removesuffix("]")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
     if not colon or not is_host(host) or not digits or int(port) > 65535:
         raise click.BadParameter(f"{value!r}: expected HOST:PORT, as 127.0.0.1:8000")
     return Address(host, int(port))

@@ -2,13 +2,20 @@
 
 Boots the flash file and runs the example application until interrupted. Options as those of
 `ota-service board run`: --http HOST:PORT, --agent-ca FILE (DER, or PEM), --policy, --project.
+Exit codes: 0 done, 1 failed, 2 usage.
 """
 
 import asyncio
 import sys
 
+from dice.errors import CertificateError
+from dice.pem import from_pem
+from ota_service.compat import tls_client_context
+from ota_service.request import is_dns_name, is_ipv4
+
 from .application import Application
 from .board import VirtualBoard, power_on
+from .compat import error_text
 from .efuse import EFuse
 from .errors import VirtualBoardError
 from .flash import NorFlash
@@ -18,6 +25,7 @@ _USAGE = (
     "[--project NAME]"
 )
 _OPTIONS = ("--http", "--agent-ca", "--policy", "--project")
+_POLICIES = ("different", "newer", "any")
 
 
 class _UsageError(Exception):
@@ -47,19 +55,28 @@ def _parse(arguments):
 
 
 def _read_certificate(path):
-    with open(path, "rb") as file:
-        content = file.read()
-    if content[:1] == b"\x30":
-        return content
-    from dice.certificate import from_pem
-
-    return from_pem(content)
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except OSError as error:
+        raise _UsageError("--agent-ca %s: %s" % (path, error_text(error)))
+    try:
+        if content[:1] != b"\x30":
+            content = from_pem(content)
+        tls_client_context([content])  # reads it as the update will
+    except CertificateError as error:
+        raise _UsageError("--agent-ca %s: %s" % (path, error))
+    except (OSError, ValueError):
+        raise _UsageError("--agent-ca %s: not a certificate" % path)
+    return content
 
 
 def _settings(options):
     settings = {}
     if "--agent-ca" in options:
         settings["agent_ca"] = _read_certificate(options["--agent-ca"])
+    if options.get("--policy", _POLICIES[0]) not in _POLICIES:
+        raise _UsageError("--policy %s: expected %s" % (options["--policy"], ", ".join(_POLICIES)))
     for name in ("policy", "project"):
         if "--" + name in options:
             settings[name] = options["--" + name]
@@ -67,10 +84,20 @@ def _settings(options):
 
 
 def _address(text):
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port or not all("0" <= c <= "9" for c in port):
-        raise _UsageError("--http %s: expected HOST:PORT" % text)
+    host, _, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    digits = 0 < len(port) <= 5 and all("0" <= c <= "9" for c in port)
+    if not digits or int(port) > 65535 or not _is_host(host):
+        raise _UsageError("--http %s: expected HOST:PORT, as 127.0.0.1:8032" % text)
     return host, int(port)
+
+
+def _is_host(text):
+    """An IPv4 address, a DNS name, or what may be an IPv6 address."""
+    if ":" in text:
+        return all(character in "0123456789abcdefABCDEF:." for character in text)
+    return is_ipv4(text) or is_dns_name(text)
 
 
 def _log(name, detail):
@@ -82,24 +109,49 @@ def _ready(host, port):
 
 
 def main(arguments):
-    """Run; returns the exit code: 0, 1 failed, 2 usage."""
+    """Run; returns the exit code."""
+    if "--help" in arguments or "-h" in arguments:
+        print(_USAGE)
+        return 0
     try:
         path, options = _parse(arguments)
         host, port = _address(options["--http"])
         settings = _settings(options)
-    except (_UsageError, OSError, ValueError) as error:
-        print("virtual_esp32: %s; %s" % (error, _USAGE), file=sys.stderr)
-        return 2
+    except _UsageError as error:
+        return _complain("%s; %s" % (error, _USAGE), 2)
     try:
-        board = VirtualBoard(NorFlash.open(path), EFuse.load(path))
+        board = _open(path)
+    except OSError as error:
+        return _complain("%s: %s" % (path, error_text(error)), 1)
+    except VirtualBoardError as error:
+        return _complain("%s: %s" % (path, error), 1)
+    try:
         application = Application(host, port, settings, on_event=_log, on_ready=_ready)
         asyncio.run(power_on(board, application))
-    except (OSError, ValueError, VirtualBoardError) as error:
-        print("virtual_esp32: %s: %s" % (path, error), file=sys.stderr)
-        return 1
+    except OSError as error:
+        return _complain("%s: cannot listen: %s" % (options["--http"], error_text(error)), 1)
+    except (ValueError, VirtualBoardError) as error:
+        return _complain("%s: %s" % (path, error), 1)
     except KeyboardInterrupt:
         pass
+    finally:
+        board.flash.close()
     return 0
+
+
+def _open(path):
+    """The board of a flash file. Raises OSError, VirtualBoardError."""
+    flash = NorFlash.open(path)
+    try:
+        return VirtualBoard(flash, EFuse.load(path))
+    except VirtualBoardError:
+        flash.close()
+        raise
+
+
+def _complain(text, code):
+    print("virtual_esp32: %s" % text, file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":

@@ -15,12 +15,19 @@ try:
 except ImportError:
     _mmap = None
 
+try:
+    from fcntl import LOCK_EX, LOCK_NB, flock
+except ImportError:
+    flock = None
+
+from .errors import VirtualBoardError
+
 
 class _SeekStorage:
     """A file read and written in place: for runtimes without mmap."""
 
-    def __init__(self, path):
-        self._file = open(path, "r+b")
+    def __init__(self, file):
+        self._file = file
         self.size = self._file.seek(0, 2)
 
     def read_into(self, offset, buffer):
@@ -39,9 +46,10 @@ class _SeekStorage:
 class _MappedStorage:
     """A file mapped into memory and shared: other processes see each write at once."""
 
-    def __init__(self, path):
-        with open(path, "r+b") as file:
-            self._map = _mmap(file.fileno(), 0)
+    def __init__(self, file):
+        # mmap duplicates the descriptor, and with it holds the lock until it is closed (flock(2))
+        self._map = _mmap(file.fileno(), 0)
+        file.close()
         self.size = len(self._map)
 
     def read_into(self, offset, buffer):
@@ -55,10 +63,37 @@ class _MappedStorage:
 
 
 def open_storage(path):
-    """The flash file at `path` as a storage: size, read_into, write, close."""
+    """The flash file at `path` as a storage: size, read_into, write, close.
+
+    Until it is closed nobody else opens it where the runtime has flock (CPython; MicroPython has
+    none, there whoever starts it holds the lock). Raises OSError, and VirtualBoardError when a
+    board runs on it.
+    """
     if not _exists(path):
         raise OSError(2, "no such file")
-    return _MappedStorage(path) if _mmap and os.stat(path)[6] else _SeekStorage(path)
+    file = open(path, "r+b")
+    try:
+        _lock(file)
+        return _MappedStorage(file) if _mmap and os.stat(path)[6] else _SeekStorage(file)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _lock(file):
+    """One flash belongs to one running board."""
+    if flock is None:
+        return
+    try:
+        flock(file, LOCK_EX | LOCK_NB)
+    except BlockingIOError:
+        raise VirtualBoardError("a board runs on it already")
+
+
+def error_text(error):
+    """What an OSError says, without number and file name where the runtime tells them apart."""
+    reason = getattr(error, "strerror", None)
+    return reason.lower() if reason else str(error)
 
 
 def _exists(path):

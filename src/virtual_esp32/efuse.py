@@ -9,7 +9,7 @@ from binascii import hexlify, unhexlify
 
 from esp_image import chips
 
-from .compat import replace_file
+from .compat import error_text, replace_file
 from .errors import VirtualBoardError
 
 # Revisions of parts on sale, major * 100 + minor, so that real images' ranges fit
@@ -94,7 +94,7 @@ class EFuse:
         """Raises VirtualBoardError naming the field that is wrong."""
         try:
             values = json.loads(text)
-        except ValueError:
+        except (ValueError, RuntimeError):  # RuntimeError: nested too deeply
             raise VirtualBoardError("eFuse file: not JSON")
         if not isinstance(values, dict) or "mac" not in values:
             raise VirtualBoardError("eFuse file: expected an object with at least a mac")
@@ -118,8 +118,10 @@ class EFuse:
         try:
             with open(path, "rb") as file:
                 content = file.read()
-        except OSError:
-            raise VirtualBoardError("%s is missing: a flash file has its eFuse values there" % path)
+        except OSError as error:
+            raise VirtualBoardError(
+                "%s: %s; a flash file has its eFuse values there" % (path, error_text(error))
+            )
         try:
             return cls.from_json(content.decode())
         except UnicodeError:
@@ -131,13 +133,17 @@ class EFuse:
     def _check(self):
         if len(self.mac) != 6:
             raise VirtualBoardError("MAC: expected 6 bytes, found %d" % len(self.mac))
-        if self.secure_boot not in (0, 1, 2):
+        for name in ("chip_revision", "secure_version", "secure_boot"):
+            if not _is_count(getattr(self, name)):
+                raise VirtualBoardError(
+                    "%s %r: expected a number from 0 to 65535" % (name, getattr(self, name))
+                )
+        if self.secure_boot > 2:
             raise VirtualBoardError("secure_boot %r: expected 0, 1 or 2" % (self.secure_boot,))
         if len(self.key_digests) > _KEY_SLOTS or len(self.revoked) != len(self.key_digests):
             raise VirtualBoardError("key_digests: expected up to 3, with one revoked flag each")
-        for name in ("chip_revision", "secure_version"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 0:
-                raise VirtualBoardError("%s: expected a number from 0 on" % name)
+        if not all(flag is True or flag is False for flag in self.revoked):
+            raise VirtualBoardError("revoked: expected true or false for each key digest")
 
 
 def parse_mac(text):
@@ -154,6 +160,11 @@ def parse_mac(text):
 def format_mac(mac):
     """6 bytes as `aa:bb:cc:dd:ee:ff`."""
     return ":".join("%02x" % byte for byte in mac)
+
+
+def _is_count(value):
+    """Whether it is a whole number that two fuse bytes hold; True is none."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 0xFFFF
 
 
 def _digest(field, text):

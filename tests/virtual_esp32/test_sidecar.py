@@ -12,6 +12,7 @@ from virtual_esp32.flash import NorFlash
 from virtual_esp32.manufacture import partition_layout
 
 MAC = bytes.fromhex("240ac4010203")
+DIGEST = "00" * 32
 
 
 def test_fuses_come_back_as_they_were_saved(tmp_path: Path) -> None:
@@ -47,6 +48,16 @@ def test_fuses_come_back_as_they_were_saved(tmp_path: Path) -> None:
         ('{"mac": "24:0a:c4:01:02:03", "revoked": [true]}', "revoked"),
         ('{"mac": "24:0a:c4:01:02:03", "revoked": true}', "revoked"),
         ('{"mac": "24:0a:c4:01:02:03", "chip": []}', "chip"),
+        ('{"mac": "24:0a:c4:01:02:03", "chip_revision": true}', "chip_revision"),
+        ('{"mac": "24:0a:c4:01:02:03", "chip_revision": 1.0}', "chip_revision"),
+        ('{"mac": "24:0a:c4:01:02:03", "secure_boot": true}', "secure_boot"),
+        ('{"mac": "24:0a:c4:01:02:03", "secure_boot": 2.0}', "secure_boot"),
+        ('{"mac": "24:0a:c4:01:02:03", "secure_boot": null}', "secure_boot"),
+        ('{"mac": "24:0a:c4:01:02:03", "secure_version": 100000}', "secure_version"),
+        (f'{{"mac": "24:0a:c4:01:02:03", "key_digests": ["{DIGEST}"], "revoked": ["no"]}}', "true"),
+        (f'{{"mac": "24:0a:c4:01:02:03", "key_digests": ["{DIGEST}"], "revoked": [1]}}', "true"),
+        ("[" * 5000, "JSON"),
+        ('{"mac":' * 5000, "JSON"),
     ],
 )
 def test_a_sidecar_that_is_wrong_names_its_mistake(text: str, named: str, tmp_path: Path) -> None:
@@ -58,6 +69,12 @@ def test_a_sidecar_that_is_wrong_names_its_mistake(text: str, named: str, tmp_pa
 
 def test_a_missing_sidecar_is_named(tmp_path: Path) -> None:
     with pytest.raises(VirtualBoardError, match=r"f\.bin\.efuse\.json"):
+        EFuse.load(tmp_path / "f.bin")
+
+
+def test_a_sidecar_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    Path(sidecar_path(tmp_path / "f.bin")).mkdir()
+    with pytest.raises(VirtualBoardError, match=r"f\.bin\.efuse\.json: is a directory"):
         EFuse.load(tmp_path / "f.bin")
 
 
@@ -101,3 +118,18 @@ def test_other_processes_see_what_is_written_at_once(tmp_path: Path) -> None:
     flash.erase_sector(1)
     assert path.read_bytes() == b"\xff" * 8192
     flash.close()
+
+
+def test_a_flash_file_is_open_once(tmp_path: Path) -> None:
+    path = tmp_path / "f.bin"
+    path.write_bytes(b"\xff" * 8192)
+    flash = NorFlash.open(str(path))
+    with pytest.raises(VirtualBoardError, match="a board runs on it already"):
+        NorFlash.open(str(path))
+    flash.close()
+    NorFlash.open(str(path)).close()
+
+
+def test_slots_are_no_larger_than_a_bootloader_takes() -> None:
+    slots = [p.size for p in partition_layout(128 * 1024 * 1024) if p.label.startswith("ota_")]
+    assert slots == [16 * 1024 * 1024] * 2

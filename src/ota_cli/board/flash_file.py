@@ -1,8 +1,7 @@
 """Opening a flash file for a command, and the image in a slot of it."""
 
-import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 from esp_image import ImageError, ImageParser
@@ -15,7 +14,8 @@ from virtual_esp32.flash import MemoryStorage, NorFlash
 
 @contextmanager
 def opened(path: Path, *, copy: bool = False) -> Iterator[VirtualBoard]:
-    """The board of a flash file; with `copy` on its bytes in memory, so that nothing changes.
+    """The board of a flash file, which is then nobody else's to change; with `copy` on its bytes
+    in memory, so that nothing changes.
 
     Raises CommandError.
     """
@@ -29,21 +29,9 @@ def opened(path: Path, *, copy: bool = False) -> Iterator[VirtualBoard]:
     if efuse is None:
         raise CommandError(f"flash file {path}: no such file or directory")
     try:
-        with nullcontext() if copy else _powered(path):
-            yield VirtualBoard(flash, efuse)
+        yield VirtualBoard(flash, efuse)
     finally:
         flash.close()
-
-
-@contextmanager
-def _powered(path: Path) -> Iterator[None]:
-    """One flash belongs to one running board. Raises CommandError."""
-    with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CommandError(f"flash file {path}: a board runs on it already") from None
-        yield
 
 
 def parse_slot(content: bytes) -> ImageParser:

@@ -16,6 +16,7 @@ from ota_cli.board.flash_file import opened
 from ota_cli.errors import CommandError
 from ota_cli.files import read_bytes
 from ota_cli.micropython_port import run_board
+from ota_service.compat import tls_client_context
 from virtual_esp32 import VirtualBoardError
 from virtual_esp32.application import Application
 from virtual_esp32.board import power_on
@@ -99,9 +100,12 @@ def _certificates(path: Path | None) -> list[bytes]:
     if path is None:
         return []
     content = read_bytes(path, "CA certificate")
-    if not content.startswith(b"\x30"):
-        try:
+    try:
+        if not content.startswith(b"\x30"):
             content = certificate.from_pem(content)
-        except certificate.CertificateError as error:
-            raise CommandError(f"CA certificate {path}: {error}") from None
+        tls_client_context([content])  # reads it as the update will
+    except certificate.CertificateError as error:
+        raise CommandError(f"CA certificate {path}: {error}") from None
+    except (OSError, ValueError):
+        raise CommandError(f"CA certificate {path}: not a certificate") from None
     return [content]
