@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
@@ -9,7 +10,7 @@ from ota_agent.errors import AgentError, SettingsError
 from ota_agent.server import serve
 from ota_agent.settings import from_environment
 from ota_cli import output
-from ota_cli.addresses import Address, listen_option
+from ota_cli.addresses import Address, is_host, listen_option
 from ota_cli.errors import EXIT_REFUSED, EXIT_USAGE, CommandError
 
 _FILE = click.Path(path_type=Path)
@@ -45,6 +46,10 @@ def agent(
             host=listen.host,
             port=listen.port,
         )
+        if not is_host(urlsplit(settings.dice_auth_url).hostname or ""):
+            raise SettingsError(
+                f"attestation server {settings.dice_auth_url!r}: no host can have that name"
+            )
         asyncio.run(serve(settings, ready=ready))
     except AgentError as error:
         code = EXIT_USAGE if isinstance(error, SettingsError) else EXIT_REFUSED

@@ -6,13 +6,19 @@ from pathlib import Path
 
 from ota_cli.errors import CommandError
 
+_MOST_BYTES = 128 * 1024 * 1024  # the largest flash there is
+
 
 def read_bytes(path: Path, what: str) -> bytes:
-    """A file's content. Raises CommandError."""
+    """A file's content, at most 128 MB (a device need not end). Raises CommandError."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise CommandError(f"{what} {path}: {_reason(error)}") from None
+    if len(content) > _MOST_BYTES:
+        raise CommandError(f"{what} {path}: larger than {_MOST_BYTES} bytes")
+    return content
 
 
 def write_bytes(path: Path, content: bytes, what: str) -> None:

@@ -1,5 +1,6 @@
 """`ota-service image` with what people and attackers give it."""
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -188,3 +189,19 @@ def test_closed_standard_streams_are_no_output_and_keep_the_exit_code(
         assert closed(streams, "image", "build", "-o", out, "--version", "1").returncode == 0
         assert out.read_bytes() == (desk / "app.bin").read_bytes()
     assert closed("2>&-", "image", "info", desk / "app.bin").returncode == 0
+
+
+def test_a_device_that_never_ends_is_not_read_for_ever() -> None:
+    assert "larger than" in refused("image", "info", "/dev/zero")
+
+
+def test_an_interruption_while_the_command_is_still_loading_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    line = refused("list", code=130, env=environment)
+    assert line == "ota-service: interrupted"
+
+
+def test_an_attestation_server_that_no_host_can_be_is_refused() -> None:
+    files = ("--firmware", "f", "--cert", "c", "--key", "k")
+    assert "x..y" in refused("agent", *files, "--dice-auth-url", "http://x..y", code=2)
