@@ -136,3 +136,10 @@ def test_a_dump_from_elsewhere_is_adopted_as_it_is(app: Path, tmp_path: Path) ->
     rubbish = tmp_path / "rubbish.bin"
     rubbish.write_bytes(bytes(4096 * 16))
     assert "partition table" in refused("board", "adopt", rubbish)
+
+
+def test_a_table_with_a_gap_in_its_slots_is_shown_as_it_is(app: Path, tmp_path: Path) -> None:
+    flash, table = tmp_path / "flash.bin", tmp_path / "table.csv"
+    table.write_text(CSV.replace("ota_1,app,ota_1", "ota_2,app,ota_2"))
+    done("board", "create", flash, "--app", app, "--partitions", table)
+    assert [s["label"] for s in shown(flash)["slots"]] == ["factory", "ota_0", "ota_2"]

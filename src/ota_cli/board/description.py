@@ -26,7 +26,7 @@ def describe(board: VirtualBoard) -> dict[str, Any]:
     partitions = bootloader.read_partition_table(board.flash)
     entries = _otadata_entries(board, partitions)
     apps = [p for p in partitions if p.type == table.TYPE_APP]
-    states = _slot_states(entries, table.ota_slots(partitions))
+    states = _slot_states(entries, _ota_slots(partitions))
     slots = [_slot(board, app, states.get(app.label)) for app in apps]
     decision = bootloader.boot(board.flash, board.efuse, board.rollback)
     boots = decision.partition.label if decision.partition else None
@@ -53,6 +53,14 @@ def describe(board: VirtualBoard) -> dict[str, Any]:
 def _otadata_entries(board: VirtualBoard, partitions: list[table.Partition]) -> list[otadata.Entry]:
     where = bootloader.find_otadata(partitions)
     return [] if where is None else bootloader.read_otadata(board.flash, where)
+
+
+def _ota_slots(partitions: list[table.Partition]) -> list[table.Partition]:
+    """The slots that otadata can name: none where their numbers have gaps."""
+    try:
+        return table.ota_slots(partitions)
+    except table.PartitionTableError:
+        return []
 
 
 def _slot_states(entries: list[otadata.Entry], slots: list[table.Partition]) -> dict[str, str]:
