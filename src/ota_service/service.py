@@ -171,8 +171,8 @@ class OtaService:
         self._cancel()
         try:
             await self._task
-        except (asyncio.CancelledError, OtaError):
-            pass
+        except (asyncio.CancelledError, Exception):  # noqa: S110
+            pass  # whoever started it hears of it; the application stops all the same
 
     async def _after_answer(self, answered, host, port):
         try:

@@ -49,7 +49,6 @@ class Session:
         self.slot_label = slot.info()[4]
         self.state = IDLE
         self.attempt = 0
-        self.error = None
         self.cancelled = False  # asyncio can lose a cancellation; this cannot be lost
         self._slot_bytes = slot.info()[3]
         self._expected = expected
@@ -80,7 +79,6 @@ class Session:
         """Start over with a fresh parser and an untouched writer."""
         self._go("attempt")
         self.attempt += 1
-        self.error = None
         self._accepted = False
         self._parser = ImageParser(
             signed=not self._trust.unsigned_allowed or None, max_bytes=self._slot_bytes
@@ -129,7 +127,7 @@ class Session:
     def verify_steps(self):
         """Read the slot back and judge the bytes that will boot; yields between sectors.
 
-        Raises OtaError. Afterwards the withheld first bytes are in place.
+        Raises OtaError. The withheld first bytes are still withheld: `switch` writes them.
         """
         self._go("whole")
         self._writer.finish()
@@ -162,7 +160,6 @@ class Session:
     def fail(self, error):
         """Leave the slot unbootable and the reason readable."""
         self._go("failed")
-        self.error = error
         if self._writer is None:
             return
         try:

@@ -20,7 +20,6 @@ class Session:
     slot_label: str
     state: str
     attempt: int
-    error: OtaError | None
     cancelled: bool
     def __init__(self, slot: _Partition, expected: Expected, trust: Trust) -> None: ...
     @property
