@@ -1,14 +1,15 @@
 """Images signed with ECDSA P-256 by our own code, so that both runtimes can make them."""
 
 import binascii
+import os
 
 from esp_image import build
 from ota_crypto import p256, sha256
 
 _CURVE_P256 = 2
-# Test scalars, of no use to anybody: the keys are made of nothing but these numbers.
-OWNER = 0x1234567890ABCDEF1234567890ABCDEF1234567890ABCDEF1234567890ABCDEF
-STRANGER = OWNER + 1
+# Private keys, made anew for every run; 31 bytes are always below the group's order.
+OWNER = int.from_bytes(os.urandom(31), "big") + 1
+STRANGER = int.from_bytes(os.urandom(31), "big") + 1
 
 
 def signed_app(version, private=OWNER, chip="esp32c6", project="thermo", secure_version=0):
