@@ -38,7 +38,7 @@ bench: $(STAMP)  ## all of benchmarks/, side by side with their peers
 	@$(BIN)/python -m benchmarks
 
 fuzz: $(VENV)/.fuzz ## atheris on every parser, RUNS executions each (default 2,000,000)
-	@for target in image signature_sector partition_table certificate evidence; do \
+	@for target in image signature_sector partition_table certificate server_certificate evidence; do \
 	  mkdir -p build/fuzz; log=build/fuzz/$$target.log; \
 	  $(BIN)/python -m tests.fuzz.run $$target -runs=$(RUNS) -verbosity=0 -print_final_stats=1 \
 	    -artifact_prefix=build/fuzz/$$target- >$$log 2>&1 || { tail -n 40 $$log; exit 1; }; \

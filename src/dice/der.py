@@ -97,6 +97,10 @@ class Reader:
         _, end = self._take(tag)
         return bytes(self._data[before:end])
 
+    def skip(self):
+        """Pass over the next element, whatever its tag."""
+        self._take(self.peek() or 0)
+
     def integer(self, tag=INTEGER):
         """A non-negative INTEGER (or ENUMERATED). X.690, 8.3."""
         contents = self.take(tag)

@@ -52,6 +52,7 @@ class ImageParser:
     bootloader: a second-stage bootloader, which has no app descriptor.
     hash: False leaves the appended SHA-256 uncomputed, for a pass whose digest is the signed one.
     ignore_rest: bytes after the end are not looked at, as in a slot read from flash.
+    keep_sector: False passes the signature sector without keeping it, for whoever reads it again.
 
     header: None until 24 bytes have passed. descriptor: None until 288 (and for bootloaders).
     segments: as they pass. received: bytes taken. image_bytes: length without padding and
@@ -61,7 +62,8 @@ class ImageParser:
     unless hash=False. Holds a signature sector at most; `feed` inside a segment does not allocate.
     """
 
-    def __init__(self, signed=None, max_bytes=None, bootloader=False, hash=True, ignore_rest=False):
+    def __init__(self, signed=None, max_bytes=None, bootloader=False, hash=True, ignore_rest=False,
+                 keep_sector=True):  # fmt: skip
         if signed not in (True, False, None, "v1"):
             raise ValueError("signed: expected True, False, None or 'v1', got %r" % signed)
         self.header = None
@@ -76,6 +78,7 @@ class ImageParser:
         self._max_bytes = _MAX_IMAGE_BYTES if max_bytes is None else max_bytes
         self._is_app = not bootloader
         self._ignore_rest = ignore_rest
+        self._keep_sector = keep_sector
         self._hash = sha256() if hash else None
         self._computed = None
         self._checksum = CHECKSUM_SEED
@@ -230,7 +233,8 @@ class ImageParser:
     def _take_signature(self, piece):
         if not self._have:
             self._start_signature(piece[0])
-        self._signature[self._have : self._have + len(piece)] = piece
+        if self._signature is not None:
+            self._signature[self._have : self._have + len(piece)] = piece
         self._have += len(piece)
 
     def _start_signature(self, first):
@@ -243,7 +247,8 @@ class ImageParser:
                 )
             if self.received + SECTOR_BYTES > self._max_bytes:
                 raise self._too_large(self.received + SECTOR_BYTES, self.received)
-        self._signature = bytearray(self._left)
+        if self._keep_sector:
+            self._signature = bytearray(self._left)
 
     def _take_rest(self):
         if not self._ignore_rest:

@@ -23,6 +23,7 @@ class ImageParser:
         bootloader: bool = False,
         hash: bool = True,
         ignore_rest: bool = False,
+        keep_sector: bool = True,
     ) -> None: ...
     @property
     def is_complete(self) -> bool: ...

@@ -41,6 +41,7 @@ def verify_slot_steps(
     first16=None,
     bootloader=False,
     v1_keys=None,
+    buffer=None,
 ):
     """Verify the image at the start of a slot; yields after every 4096 bytes.
 
@@ -50,9 +51,10 @@ def verify_slot_steps(
     right and look at no signature, as a bootloader without Secure Boot does.
     first16: the image's first 16 bytes, used in place of the slot's. bootloader: a second-stage
     bootloader. v1_keys: Secure Boot V1 instead, with these public keys (signature.verify_v1_steps).
+    buffer: a memoryview of 4096 bytes to read into; one is allocated if there is none.
     Returns a SlotImage. Raises ImageError, as the parser and signature.verify_steps, and
-    `hash-missing` for an unsigned image without appended SHA-256. Allocates one buffer of 4096
-    bytes, and what verifying a signature takes.
+    `hash-missing` for an unsigned image without appended SHA-256. Allocates, beside the buffer,
+    what verifying a signature takes.
     """
     if v1_keys is not None:
         form = "v1"
@@ -60,7 +62,7 @@ def verify_slot_steps(
         form = not (unsigned_allowed and trusted is not None and not trusted)
     parser = ImageParser(form, slot_bytes, bootloader, hash=not form, ignore_rest=True)
     digest = compat.sha256() if form else None
-    view = memoryview(bytearray(_CHUNK_BYTES))
+    view = memoryview(bytearray(_CHUNK_BYTES)) if buffer is None else buffer
     yield from _read_steps(read, slot_bytes, first16, parser, digest, view)
     if form == "v1":
         digest = digest.digest()

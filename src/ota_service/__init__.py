@@ -2,15 +2,16 @@
 
 The functions here work on one default OtaService, made by `setup`, and are named as in the C
 component (include/ota-service.h). Endpoints are wired up by whoever serves HTTP (esp32_akri).
+Importing this loads next to nothing: firmware that only has to confirm itself takes
+`ota_service.confirmation`.
 """
 
 from .errors import OtaError
-from .service import OtaService
 
 __all__ = [
     "OtaError",
     "OtaService",
-    "confirm_boot",
+    "confirm",
     "info_handler",
     "onboard_request_handler",
     "ota_cancel_handler",
@@ -23,9 +24,24 @@ __all__ = [
 _default = None
 
 
+def __getattr__(name):
+    """OtaService is loaded when it is asked for. So are this package's modules: MicroPython asks
+    here before it looks for a file."""
+    try:
+        if name == "OtaService":
+            from .service import OtaService
+
+            return OtaService
+        return __import__(__name__ + "." + name, None, None, (name,))
+    except ImportError:
+        raise AttributeError(name)
+
+
 def setup(board, settings=None, self_test=None, on_progress=None, on_event=None):
     """Make the default OtaService; see service.OtaService for the arguments. Returns it."""
     global _default
+    from .service import OtaService
+
     _default = OtaService(board, settings, self_test, on_progress, on_event)
     return _default
 
@@ -52,7 +68,7 @@ def ota_cancel_handler(req):
 
 
 def onboard_request_handler(req):
-    """Handler for GET /onboard."""
+    """Handler for GET /onboard: a coroutine."""
     return _service().onboard_request_handler(req)
 
 
@@ -66,6 +82,6 @@ async def ota_service_begin(ip):
     await _service().ota_service_begin(ip)
 
 
-async def confirm_boot():
+async def confirm():
     """Confirm new firmware after its self-test, or go back; returns the outcome."""
     return await _service().confirm()

@@ -8,7 +8,7 @@ from .service import _Board
 __all__ = [
     "OtaError",
     "OtaService",
-    "confirm_boot",
+    "confirm",
     "info_handler",
     "onboard_request_handler",
     "ota_cancel_handler",
@@ -20,7 +20,7 @@ __all__ = [
 
 def setup(
     board: _Board,
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | str | None = None,
     self_test: Callable[[], Awaitable[object]] | None = None,
     on_progress: Callable[[int, int | None], object] | None = None,
     on_event: Callable[[str, str], object] | None = None,
@@ -31,4 +31,4 @@ def ota_cancel_handler(req: Any) -> Any: ...
 def onboard_request_handler(req: Any) -> Any: ...
 def info_handler(req: Any) -> Any: ...
 async def ota_service_begin(ip: str) -> None: ...
-async def confirm_boot() -> str: ...
+async def confirm() -> str: ...

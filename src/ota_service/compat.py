@@ -1,6 +1,11 @@
-"""Differences between CPython and MicroPython for the component, by feature."""
+"""Differences between CPython and MicroPython for the component, by feature.
+
+A stream here is what asyncio gives for reading and writing. How TLS is opened and what its errors
+mean stands in `tls_mbedtls` (MicroPython) and `tls_openssl` (CPython).
+"""
 
 import asyncio
+import sys
 
 try:
     from micropython import const
@@ -10,26 +15,44 @@ except ImportError:
         return value
 
 
-def tls_client_context(ca_certificates):
-    """A TLS client that trusts exactly these CA certificates (DER) and checks the name."""
-    import ssl
+try:
+    from time import ticks_add, ticks_diff, ticks_ms
+except ImportError:
+    from time import monotonic
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.verify_mode = ssl.CERT_REQUIRED
-    if hasattr(ssl, "TLSVersion"):
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-    for der in ca_certificates:
-        context.load_verify_locations(cadata=der)
-    return context
+    def ticks_ms():
+        return int(monotonic() * 1000)
+
+    def ticks_add(ticks, delta):
+        return ticks + delta
+
+    def ticks_diff(later, earlier):
+        return later - earlier
+
+
+IS_MICROPYTHON = sys.implementation.name == "micropython"
+
+
+def tls():
+    """The module that opens TLS connections on this runtime."""
+    if IS_MICROPYTHON:
+        from . import tls_mbedtls as module
+    else:
+        from . import tls_openssl as module
+    return module
 
 
 async def read_into(reader, view):
     """Read what there is into `view`; the number of bytes, 0 at the end of the stream."""
-    if hasattr(reader, "readinto"):
-        return await reader.readinto(view)
-    data = await reader.read(len(view))
-    view[: len(data)] = data
-    return len(data)
+    if not IS_MICROPYTHON:
+        data = await reader.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+    while True:
+        # None: bytes came, but no whole TLS record yet
+        count = await reader.readinto(view)
+        if count is not None:
+            return count
 
 
 async def close_stream(writer):
@@ -39,3 +62,24 @@ async def close_stream(writer):
         await asyncio.wait_for(writer.wait_closed(), 1)
     except (OSError, asyncio.TimeoutError):
         pass
+
+
+def collect_garbage():
+    """Where memory is scarce: give back what is free, in as large pieces as there are."""
+    if IS_MICROPYTHON:
+        import gc
+
+        gc.collect()
+
+
+def let_go(*packages):
+    """Where memory is scarce: unload the modules of these packages; a later import loads them again.
+
+    Modules that something still uses stay in memory until it does not.
+    """
+    if not IS_MICROPYTHON:
+        return
+    for name in list(sys.modules):
+        if name.split(".")[0] in packages:
+            del sys.modules[name]
+    collect_garbage()

@@ -1,60 +1,184 @@
-"""The component's settings: a plain dict, checked. Defaults are the safe ones."""
+"""The component's settings: a plain dict or a JSON file, checked. Defaults are the safe ones."""
 
 from binascii import unhexlify
 
+# Setting: default, and what it has to be (see _CHECKS).
+_SETTINGS = {
+    "agent_ca": ((), None),
+    "agent_name": ("ota-agent", "text"),
+    "agent_port": (4433, "port"),
+    "trusted_keys": ((), None),
+    "project": (None, "text"),
+    "policy": ("different", None),
+    "allow_unsigned": (False, "bool"),
+    "attempts": (20, "count"),
+    "retry_delay_s": (4, "delay"),
+    "connect_s": (10, "seconds"),
+    "first_byte_s": (30, "seconds"),
+    "read_s": (10, "seconds"),
+    "deadline_s": (3600, "seconds"),
+    "self_test_s": (60, "seconds"),
+    "ntp_host": ("pool.ntp.org", "text"),
+    "ntp_s": (5, "seconds"),
+    "allowed_agents": ((), None),
+    "trigger_key": (None, None),
+    "pause_after": (5, "whole"),
+    "pause_s": (30, "seconds"),
+    "insecure": (False, "bool"),
+    "insecure_port": (3333, "port"),
+}
 _POLICIES = ("different", "newer", "any")
+_MAX_SECONDS = 86400
 
 
 class Config:
-    """Settings of an OtaService, from a dict; unknown names are an error.
+    """Settings of an OtaService, each an attribute; unknown names are an error.
 
-    agent_ca: CA certificate(s) of the agent, DER; bytes or a list of bytes. Without one no update.
-    agent_name: the name the agent's certificate must carry. agent_port: TCP port.
+    agent_ca: CA certificate(s) of the agent: DER bytes, a PEM text, a file's name, or a list of
+    these. Without one no update. agent_name: the name the agent's certificate must carry.
+    agent_port: TCP port where a request names none.
     trusted_keys: key digests (32 bytes, or 64 hex digits each); empty: see trust.py.
     project: the only project name that is installed; None: any.
     policy: `different`, `newer` or `any` (acceptance.Expected).
     allow_unsigned: take unsigned images where no key is trusted at all. Insecure.
     attempts, retry_delay_s: connection attempts, seconds before the second.
     connect_s, first_byte_s, read_s: seconds for connecting with TLS, for the agent's decision,
-    and without a byte during the transfer. self_test_s: deadline of the self-test.
+    and without a byte during the transfer. deadline_s: for the whole update, attempts and pauses
+    between them included. self_test_s: deadline of the self-test.
+    ntp_host: `HOST` or `HOST:PORT`; None: no NTP. ntp_s: seconds for its answer.
+    allowed_agents: `A.B.C.D`, `A.B.C.D/BITS` or names; empty: any agent may be named.
+    trigger_key: 32 bytes or 64 hex digits; None: whoever reaches the board may trigger.
+    pause_after, pause_s: failed updates in a row before requests are refused for a while (0:
+    never), and how long that is at first, in seconds.
+    insecure, insecure_port: a raw image over plain TCP instead of the agent (insecure.py).
 
-    Raises ValueError naming the setting.
+    Raises ValueError naming the setting, and OSError for a file that cannot be read.
     """
 
     def __init__(self, settings=None):
+        if isinstance(settings, str):
+            settings = _read_json(settings)
         values = dict(settings or {})
-        self.agent_ca = _certificates(values.pop("agent_ca", ()))
-        self.agent_name = values.pop("agent_name", "ota-agent")
-        self.agent_port = values.pop("agent_port", 4433)
-        self.trusted_keys = [_digest(key) for key in values.pop("trusted_keys", ())]
-        self.project = values.pop("project", None)
-        self.policy = values.pop("policy", "different")
-        self.allow_unsigned = values.pop("allow_unsigned", False)
-        self.attempts = values.pop("attempts", 20)
-        self.retry_delay_s = values.pop("retry_delay_s", 4)
-        self.connect_s = values.pop("connect_s", 10)
-        self.first_byte_s = values.pop("first_byte_s", 30)
-        self.read_s = values.pop("read_s", 10)
-        self.self_test_s = values.pop("self_test_s", 60)
+        for name in _SETTINGS:
+            default, kind = _SETTINGS[name]
+            value = values.pop(name, default)
+            if kind is not None and not (value is None and default is None):
+                _check(name, value, kind)
+            setattr(self, name, value)
         if values:
-            raise ValueError("unknown setting: %s" % sorted(values)[0])
+            raise ValueError("unknown setting: %s" % sorted(map(str, values))[0])
         if self.policy not in _POLICIES:
             raise ValueError("policy %r: expected one of %s" % (self.policy, ", ".join(_POLICIES)))
-        if not isinstance(self.attempts, int) or self.attempts < 1:
-            raise ValueError("attempts %r: expected a number from 1 on" % (self.attempts,))
-        if self.allow_unsigned not in (True, False):
-            raise ValueError("allow_unsigned %r: expected true or false" % (self.allow_unsigned,))
+        self.agent_ca = _certificates(self.agent_ca)
+        self.trusted_keys = [_key("trusted_keys", key) for key in _list("trusted_keys", self)]
+        if self.trigger_key is not None:
+            self.trigger_key = _key("trigger_key", self.trigger_key)
+        self.allowed_agents = [_agent(entry) for entry in _list("allowed_agents", self)]
+
+    def __repr__(self):
+        return "Config()"  # the trigger key is a secret
+
+
+def _check(name, value, kind):
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    is_whole = is_number and int(value) == value
+    if kind == "text":
+        ok, expected = isinstance(value, str) and bool(value), "a text"
+    elif kind == "bool":
+        ok, expected = isinstance(value, bool), "true or false"
+    elif kind == "port":
+        ok, expected = is_whole and 1 <= value <= 65535, "1 to 65535"
+    elif kind == "count":
+        ok, expected = is_whole and value >= 1, "a number from 1 on"
+    elif kind == "whole":
+        ok, expected = is_whole and value >= 0, "a number from 0 on"
+    else:
+        low = 0 if kind == "delay" else 0.001
+        ok, expected = is_number and low <= value <= _MAX_SECONDS, "seconds, at most a day"
+    if not ok:
+        raise ValueError("%s %r: expected %s" % (name, value, expected))
+
+
+def _read_json(path):
+    """A JSON file's object, its files named beside it. Raises OSError, ValueError."""
+    import json
+
+    with open(path) as file:
+        try:
+            settings = json.load(file)
+        except (ValueError, RuntimeError):  # RuntimeError: nested too deeply
+            settings = None
+    if not isinstance(settings, dict):
+        raise ValueError("%s: expected a JSON object of settings" % path)
+    folder = path[: path.rfind("/") + 1]
+    files = settings.get("agent_ca")
+    if files:
+        files = files if isinstance(files, list) else [files]
+        settings["agent_ca"] = [_beside(folder, name) for name in files]
+    return settings
+
+
+def _beside(folder, name):
+    is_file = isinstance(name, str) and "-----BEGIN" not in name and name[:1] != "/"
+    return folder + name if is_file else name
 
 
 def _certificates(value):
-    return [bytes(value)] if isinstance(value, (bytes, bytearray)) else [bytes(v) for v in value]
+    if isinstance(value, (bytes, bytearray, str)):
+        value = [value]
+    found = []
+    for item in value:
+        if isinstance(item, str) and "-----BEGIN" not in item:
+            with open(item, "rb") as file:
+                item = file.read()
+        if bytes(item[:1]) != b"\x30":
+            found.extend(_from_pem(item))
+        else:
+            found.append(bytes(item))
+    return found
 
 
-def _digest(key):
+def _from_pem(text):
+    from dice import pem
+    from dice.errors import CertificateError
+
+    if isinstance(text, str):
+        text = text.encode()
+    found = []
+    at = 0
+    while at >= 0:
+        try:
+            found.append(pem.from_pem(text[at:]))
+        except CertificateError as error:
+            raise ValueError("agent_ca: expected certificates, DER or PEM: %s" % error)
+        at = text.find(b"-----BEGIN CERTIFICATE", text.find(b"-----END CERTIFICATE", at))
+    return found
+
+
+def _list(name, config):
+    value = getattr(config, name)
+    if not isinstance(value, (list, tuple)):
+        raise ValueError("%s: expected a list, found %s" % (name, type(value).__name__))
+    return value
+
+
+def _key(name, key):
+    """32 bytes. What was found is not in the message: it may be a secret."""
     try:
-        digest = unhexlify(key) if isinstance(key, str) else bytes(key)
+        key = unhexlify(key) if isinstance(key, str) else bytes(key)
     except (ValueError, TypeError):
-        digest = b""
-    if len(digest) != 32:
-        raise ValueError("trusted_keys: expected digests of 32 bytes, found %r" % (key,))
-    return digest
+        key = b""
+    if len(key) != 32:
+        raise ValueError("%s: expected 32 bytes, or 64 hex digits" % name)
+    return key
+
+
+def _agent(entry):
+    from . import gate
+
+    try:
+        return gate.parse_agent(entry)
+    except (ValueError, AttributeError):
+        raise ValueError(
+            "allowed_agents %r: expected A.B.C.D, A.B.C.D/BITS or a name" % (entry,)
+        )

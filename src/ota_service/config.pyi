@@ -14,5 +14,14 @@ class Config:
     connect_s: float
     first_byte_s: float
     read_s: float
+    deadline_s: float
     self_test_s: float
-    def __init__(self, settings: Mapping[str, Any] | None = None) -> None: ...
+    ntp_host: str | None
+    ntp_s: float
+    allowed_agents: list[str | tuple[int, int]]
+    trigger_key: bytes | None
+    pause_after: int
+    pause_s: float
+    insecure: bool
+    insecure_port: int
+    def __init__(self, settings: Mapping[str, Any] | str | None = None) -> None: ...

@@ -24,6 +24,6 @@ class PeerError(OtaError):
 class BadRequest(OtaError):
     """A request to `/update` that cannot be taken; `status` is the HTTP status it gets."""
 
-    def __init__(self, message, status=400):
-        super().__init__("bad-request", message)
+    def __init__(self, message, status=400, code="bad-request"):
+        super().__init__(code, message)
         self.status = status

@@ -9,6 +9,7 @@ import binascii
 from .compat import const
 
 _SECTOR_BYTES = const(4096)
+_STEP_BYTES = const(65536)
 _CRC_OFFSET = const(1196)
 _PAD_OFFSET = const(1200)
 _BLOCK_BYTES = const(1216)
@@ -17,12 +18,12 @@ _V2_CHIPS = ("esp32s2", "esp32s3", "esp32c6")
 _NONE = bytes(64)
 
 
-def measure(board):
-    """(code_hash, config_value), 64 bytes each."""
+def measure_steps(board):
+    """(code_hash, config_value), 64 bytes each. A generator: the whole flash may have to be read."""
     if board.secure_boot == 1 and board.chip == "esp32":
         return _measure_v1(board)
     if board.secure_boot == 2 and board.chip in _V2_CHIPS:
-        return _measure_v2(board)
+        return (yield from _measure_v2_steps(board))
     return _NONE, _NONE
 
 
@@ -34,11 +35,13 @@ def _measure_v1(board):
     return bytes(code_hash), bytes(config_value)
 
 
-def _measure_v2(board):
+def _measure_v2_steps(board):
     """Digests copied from the first two sectors of the flash that look like signature sectors."""
     block = bytearray(_BLOCK_BYTES)
     code_hash = None
     for offset in range(0, board.flash_bytes, _SECTOR_BYTES):
+        if offset % _STEP_BYTES == 0:
+            yield
         board.flash_read(offset, block)
         if not _looks_like_signature(block):
             continue

@@ -1,3 +1,5 @@
+from collections.abc import Generator
+
 from .service import _Board
 
-def measure(board: _Board) -> tuple[bytes, bytes]: ...
+def measure_steps(board: _Board) -> Generator[None, None, tuple[bytes, bytes]]: ...

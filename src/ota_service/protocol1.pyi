@@ -1,18 +1,18 @@
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
+from .config import Config
+from .patience import Patience
+from .service import _Board
 from .session import Session
 
-async def open_tls(
-    host: str, port: int, ca_certificates: Iterable[bytes], name: str, timeout: float
+async def connect(
+    host: str, port: int, config: Config, certificate: bytes, board: _Board
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]: ...
-async def send_certificate(
-    writer: asyncio.StreamWriter, certificate: bytes, timeout: float
-) -> None: ...
 async def receive_firmware(
     reader: asyncio.StreamReader,
     session: Session,
-    first_byte_s: float,
+    patience: Patience,
     read_s: float,
-    on_progress: Callable[[int, int | None], object] | None = None,
+    on_progress: Callable[[int, int | None], object],
 ) -> None: ...

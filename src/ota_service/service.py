@@ -1,49 +1,61 @@
-"""OtaService: the handlers, and one update at a time with its attempts.
+"""OtaService: the handlers of a board's endpoints, and one update at a time.
 
-The eight steps of an update are `OtaService._attempt`; what they do stands in the modules
-beside this one.
+What an update does stands in `update`, which is loaded with the first one.
 """
 
 import asyncio
 import json
 
-from esp_image import ImageError, ImageParser, acceptance
-
-from . import compat, confirm, measurements, protocol1, secure_version, trust
+from . import confirmation, secure_version
 from .config import Config
+from .descriptor import read_descriptor
 from .errors import BadRequest, OtaError
+from .gate import Gate
 from .request import parse_address, parse_update_request
-from .session import CONNECTING, FAILED, IDLE, REBOOTING, Session
 
 # Boards with an update under way: one at a time, whichever OtaService started it.
 _updating = []
-_ACCEPTED = "Received update request: About to update (Secure)\n"
+_ACCEPTED = "Received update request: About to update (%s)\n"
 
 
 class OtaService:
     """Updates one board.
 
-    board: the hardware (virtual_esp32.VirtualBoard on a laptop). settings: see config.Config.
+    board: the hardware (virtual_esp32.VirtualBoard on a laptop). settings: a dict, or a JSON
+    file's name; see config.Config. self_test: see confirmation.confirm.
     on_progress(received, total): called after each chunk, total None while unknown.
     on_event(name, detail): called at each step, for logs; detail is one line.
+    Raises ValueError for settings that cannot be, OSError for a file that cannot be read.
     """
 
     def __init__(self, board, settings=None, self_test=None, on_progress=None, on_event=None):
         self.board = board
         self.config = Config(settings)
+        self.gate = Gate(self.config, board.random)
         self._self_test = self_test
         self._on_progress = on_progress
         self._on_event = on_event
-        self._session = None
+        self._update = None
         self._task = None
         self._error = None
+        self._rolled_back = False
         self._certificate = None
+        self._certificate_lock = asyncio.Lock()
         self._cancelled = False
         self._ended = False
         secure_version.open_storage(board)
-        if _was_rolled_back(board):
+        self.descriptor = read_descriptor(board.running_partition())
+        self._look_back()
+
+    def _look_back(self):
+        try:
+            reason = confirmation.rollback_reason(self.board)
+        except OSError:
+            return  # unreadable otadata must not keep the application from starting
+        if reason is not None:
+            self._rolled_back = True
             self._error = OtaError(
-                "rolled-back", "the firmware installed last did not confirm itself"
+                "rolled-back", "the firmware installed last went back: %s" % reason
             )
 
     # -- endpoints ----------------------------------------------------------------------------
@@ -52,20 +64,16 @@ class OtaService:
         """POST /update: start an update from the agent that the body names. The answer goes out
         before the update starts."""
         try:
-            host, port = parse_update_request(
-                req.body, req.headers.get("Content-Type"), self.config.agent_port
-            )
-            self._refuse_second()
+            host, port = self._admit(req)
         except BadRequest as error:
-            return error.message + "\n", error.status, _text()
-        self._session = None
+            return self._refusal(error)
         self._error = None
-        self._cancelled = False
         answered = asyncio.Event()
-        self._task = asyncio.create_task(self._after_answer(answered, host, port))
+        self._start(self._after_answer(answered, host, port))
+        text = _ACCEPTED % ("Insecure" if self.config.insecure else "Secure")
         headers = _text()
-        headers["Content-Length"] = str(len(_ACCEPTED))
-        return _then(_ACCEPTED, answered.set), 200, headers
+        headers["Content-Length"] = str(len(text))
+        return _then(text, answered.set), 200, headers
 
     def ota_status_handler(self, req):
         """GET /update: where the update stands."""
@@ -73,20 +81,24 @@ class OtaService:
 
     def ota_cancel_handler(self, req):
         """DELETE /update: cancel a running update."""
+        try:
+            self.gate.require_key(req, "DELETE")
+        except BadRequest as error:
+            return self._refusal(error)
         if not self.is_updating:
             return "no update is running\n", 404, _text()
         self._cancel()
         return "update cancelled\n", 200, _text()
 
-    def onboard_request_handler(self, req):
+    async def onboard_request_handler(self, req):
         """GET /onboard: the board's DICE certificate, DER, or PEM when asked for."""
         try:
-            certificate = self._device_certificate()
+            certificate = await self.device_certificate()
         except Exception as error:
-            self._event("error", "DICE certificate: %s" % type(error).__name__)
+            self.event("error", "DICE certificate: %s" % type(error).__name__)
             return "Could not generate the certificate", 500, _text()
         if "application/x-pem-file" in (req.headers.get("Accept") or ""):
-            from dice.certificate import to_pem
+            from dice.pem import to_pem
 
             return to_pem(certificate), 200, {"Content-Type": "application/x-pem-file"}
         return certificate, 200, {"Content-Type": "application/pkix-cert"}
@@ -104,35 +116,36 @@ class OtaService:
 
     def status(self):
         """The answer to GET /update as a dict."""
-        session = self._session
+        session = self._update.session if self._update else None
         error = self._error
-        return {
-            "state": self._state(),
+        status = {
+            "state": self._state(session),
             "received": session.received if session else 0,
             "total": session.total if session else None,
             "attempt": session.attempt if session else 0,
             "slot": session.slot_label if session else None,
             "running": self.board.running_partition().info()[4],
-            "confirmed": not confirm.is_pending(self.board),
+            "confirmed": not confirmation.is_pending(self.board),
             "error": {"code": error.code, "message": error.message} if error else None,
         }
+        if self.gate.nonce is not None:
+            status["nonce"] = self.gate.nonce
+        return status
 
-    def _state(self):
+    def _state(self, session):
         """The session's state; `connecting` before its first attempt and between attempts."""
-        if self._session is not None:
-            state = self._session.state
+        if session is not None:
+            state = session.state
         else:
-            failed = self._error is not None and self._error.code != "rolled-back"
-            state = FAILED if failed else IDLE
-        return CONNECTING if self.is_updating and state in (IDLE, FAILED) else state
+            state = "failed" if self._error is not None and not self._rolled_back else "idle"
+        return "connecting" if self.is_updating and state in ("idle", "failed") else state
 
     def info(self):
         """The answer to GET /info as a dict."""
-        descriptor = read_descriptor(self.board.running_partition())
         return {
             "device": self.board.chip,
-            "application": descriptor.project_name if descriptor else "",
-            "version": descriptor.version if descriptor else "",
+            "application": self.descriptor.project_name if self.descriptor else "",
+            "version": self.descriptor.version if self.descriptor else "",
             "slot": self.board.running_partition().info()[4],
         }
 
@@ -141,26 +154,19 @@ class OtaService:
     async def ota_service_begin(self, ip):
         """Run one whole update from the agent at `ip` (`HOST` or `HOST:PORT`).
 
-        Ends with the board's reset. Raises OtaError; the board then keeps what it had.
+        Ends with the board's reset. Raises OtaError; the board then keeps what it had. The
+        allow-list counts; trigger key and pause are for requests.
         """
         host, port = parse_address(ip, self.config.agent_port)
+        self.gate.require_allowed(host)
         self._refuse_second()
-        self._cancelled = False
-        self._task = asyncio.create_task(self._update(host, port))
-        await self._task
+        await self._start(self._run(host, port))
 
     async def confirm(self):
-        """After a boot: confirm new firmware, or go back to the old. See confirm.confirm."""
-        outcome = await confirm.confirm(self.board, self._self_test, self.config.self_test_s)
-        if outcome == "confirmed":
-            try:
-                running = read_descriptor(self.board.running_partition())
-                secure_version.raise_floor(self.board, running)
-            except (OSError, OtaError) as error:
-                self._event("warning", "the secure version floor was not raised: %s" % error)
-        if outcome != "valid":
-            self._event(outcome, self.board.running_partition().info()[4])
-        return outcome
+        """After a boot: confirm new firmware, or go back to the old. See confirmation.confirm."""
+        return await confirmation.confirm(
+            self.board, self._self_test, self.config.self_test_s, self.event
+        )
 
     async def end(self):
         """Before the application stops: take no more requests, cancel a running update and wait
@@ -174,109 +180,21 @@ class OtaService:
         except (asyncio.CancelledError, Exception):  # noqa: S110
             pass  # whoever started it hears of it; the application stops all the same
 
-    async def _after_answer(self, answered, host, port):
-        try:
-            # A client that went away before it had its answer does not hold the update back.
-            await asyncio.wait_for(answered.wait(), 1)
-        except asyncio.TimeoutError:
-            pass
-        try:
-            await self._update(host, port)
-        except Exception:  # noqa: S110
-            pass  # its code is at GET /update and in the log
+    def _admit(self, req):
+        """(host, port) of a request that may start an update. Raises BadRequest."""
+        self.gate.require_key(req, "POST")
+        content_type = req.headers.get("Content-Type")
+        host, port = parse_update_request(req.body, content_type, self.config.agent_port)
+        self.gate.require_allowed(host)
+        self._refuse_second()
+        self.gate.require_no_pause()
+        return host, port
 
-    async def _update(self, host, port):
-        """All attempts of one update; the reason of a failure stays readable."""
-        self._session = None
-        self._error = None
-        try:
-            if any(board is self.board for board in _updating):
-                raise OtaError("busy", "another application updates this board")
-            _updating.append(self.board)
-            try:
-                await self._attempts(host, port)
-            finally:
-                _updating.remove(self.board)
-        except asyncio.CancelledError:
-            self._fail(OtaError("cancelled", "the update was cancelled"))
-            raise
-        except OtaError as error:
-            self._fail(error)
-            raise
-        except Exception as error:
-            self._fail(OtaError("internal", "%s: %s" % (type(error).__name__, error)))
-            raise
-
-    async def _attempts(self, host, port):
-        self._session = session = await self._new_session()
-        session.cancelled = self._cancelled
-        while True:
-            try:
-                await self._attempt(session, host, port)
-                return
-            except OtaError as error:
-                if not error.may_retry or session.attempt >= self.config.attempts:
-                    raise
-                self._fail(error)
-            await asyncio.sleep(self._delay_s(session.attempt))
-            if session.cancelled:
-                raise OtaError("cancelled", "the update was cancelled")
-
-    async def _attempt(self, session, host, port):
-        """One update, steps 2 to 8 of the architecture page (1, the request, is parsed)."""
-        config = self.config
-        session.begin_attempt()
-        certificate = self._device_certificate()
-        self._event("connecting", "%s:%d, attempt %d" % (host, port, session.attempt))
-        reader, writer = await protocol1.open_tls(
-            host, port, config.agent_ca, config.agent_name, config.connect_s
-        )
-        try:
-            session.connected()
-            self._event("attesting", "DICE certificate of %d bytes" % len(certificate))
-            await protocol1.send_certificate(writer, certificate, config.read_s)
-            await protocol1.receive_firmware(
-                reader, session, config.first_byte_s, config.read_s, self._progress
-            )
-        finally:
-            await compat.close_stream(writer)
-        self._event("verifying", "%d bytes in %s" % (session.received, session.slot_label))
-        await self._stepped(session.verify_steps())
-        self._event("switching", "boot partition %s" % session.slot_label)
-        session.switch()
-        self._event("rebooting", "into %s" % session.slot_label)
-        self.board.reset()
-
-    async def _new_session(self):
-        board = self.board
-        if not self.config.agent_ca:
-            raise OtaError("no-agent-ca", "no CA certificate for the agent is configured")
-        if confirm.read_entries(board) is None:
-            raise OtaError("no-otadata", "the partition table has no otadata")
-        if confirm.is_pending(board):
-            raise OtaError("not-confirmed", "the running firmware has not confirmed itself yet")
-        running = board.running_partition()
-        try:
-            slot = running.get_next_update()
-        except OSError as error:
-            raise OtaError("no-spare-slot", "the partition table has no OTA slots: %s" % error)
-        if slot.info()[2] == running.info()[2]:
-            raise OtaError(
-                "no-spare-slot", "the partition table has no slot beside the running one"
-            )
-        steps = trust.find_trust_steps(board, self.config.trusted_keys, self.config.allow_unsigned)
-        found = await self._stepped(steps)
-        descriptor = read_descriptor(running)
-        expected = acceptance.Expected(
-            chip_id=board.chip_id,
-            chip_revision=board.chip_revision,
-            secure_version_floor=secure_version.floor(board, descriptor),
-            project_name=self.config.project,
-            policy=self.config.policy,
-            running=descriptor,
-            max_bytes=slot.info()[3],
-        )
-        return Session(slot, expected, found)
+    def _refusal(self, error):
+        headers = _text()
+        if error.status == 429:
+            headers["Retry-After"] = str(self.gate.pause_left_s())
+        return error.message + "\n", error.status, headers
 
     def _refuse_second(self):
         if self._ended:
@@ -284,37 +202,102 @@ class OtaService:
         if self.is_updating:
             raise BadRequest("an update is running", 409)
 
+    def _start(self, coroutine):
+        self._update = None
+        self._cancelled = False
+        self._task = asyncio.create_task(coroutine)
+        return self._task
+
+    async def _after_answer(self, answered, host, port):
+        try:
+            # A client that went away before it had its answer does not hold the update back.
+            await asyncio.wait_for(answered.wait(), 1)
+        except asyncio.TimeoutError:
+            pass
+        try:
+            await self._run(host, port)
+        except Exception:  # noqa: S110
+            pass  # its code is at GET /update and in the log
+
+    async def _run(self, host, port):
+        """One update; the reason of a failure stays readable."""
+        self._error = None
+        self._rolled_back = False
+        try:
+            self.check_cancelled()
+            if any(board is self.board for board in _updating):
+                raise OtaError("busy", "another application updates this board")
+            _updating.append(self.board)
+            try:
+                from .update import Update
+
+                self._update = Update(self, host, port)
+                await self._update.run()
+            finally:
+                _updating.remove(self.board)
+            self.gate.note_success()
+        except asyncio.CancelledError:
+            self._fail(OtaError("cancelled", "the update was cancelled"))
+            raise
+        except OtaError as error:
+            self._fail(error)
+            if error.code != "cancelled":
+                self.gate.note_failure()
+            raise
+        except Exception as error:
+            self._fail(OtaError("internal", "%s: %s" % (type(error).__name__, error)))
+            self.gate.note_failure()
+            raise
+
     def _cancel(self):
-        """asyncio can lose a cancellation that comes together with data: the session keeps it."""
+        """asyncio can lose a cancellation that comes together with data: a flag keeps it."""
         self._cancelled = True
-        if self._session is not None:
-            self._session.cancelled = True
+        session = self._update.session if self._update else None
+        if session is not None:
+            session.cancelled = True
         else:
+            # A task that has not begun never gets to say so.
             self._error = OtaError("cancelled", "the update was cancelled")
         self._task.cancel()
 
     def _fail(self, error):
         self._error = error
-        session = self._session
-        if session is not None and session.state not in (IDLE, FAILED, REBOOTING):
+        session = self._update.session if self._update else None
+        if session is not None and session.state not in ("idle", "failed", "rebooting"):
             session.fail(error)
-        self._event("failed", "%s: %s" % (error.code, error.message))
+        self.event("failed", "%s: %s" % (error.code, error.message))
 
-    def _delay_s(self, attempt):
-        """Seconds before the next attempt: growing by half each time up to a minute, +- 25 %."""
-        delay = min(self.config.retry_delay_s * 1.5 ** (attempt - 1), 60)
-        return delay * (0.75 + self.board.random(1)[0] / 512)
+    # -- what an update uses ------------------------------------------------------------------
 
-    def _device_certificate(self):
-        if self._certificate is None:
-            import dice
+    def check_cancelled(self):
+        """Raises OtaError("cancelled")."""
+        if self._cancelled:
+            raise OtaError("cancelled", "the update was cancelled")
 
-            code_hash, config_value = measurements.measure(self.board)
-            uds = dice.uds_from_mac(self.board.mac())
-            self._certificate = dice.device_certificate(uds, code_hash, config_value)
+    def attempt_failed(self, error):
+        """An attempt failed that another one follows."""
+        self._fail(error)
+
+    async def device_certificate(self):
+        """The board's DICE certificate, DER; made once a boot."""
+        async with self._certificate_lock:
+            if self._certificate is None:
+                from .device_certificate import certificate_steps
+
+                self._certificate = await self.stepped(certificate_steps(self.board))
         return self._certificate
 
-    async def _stepped(self, steps):
+    async def set_clock(self):
+        """See clock.set_clock."""
+        from . import clock
+
+        said = await clock.set_clock(
+            self.board, self.descriptor, self.config.ntp_host, self.config.ntp_s
+        )
+        if said:
+            self.event("clock", said)
+
+    async def stepped(self, steps):
         """Run a generator to its end, letting other tasks in between its steps, the watchdog fed;
         its return value."""
         while True:
@@ -325,40 +308,23 @@ class OtaService:
             self.board.feed_watchdog()
             await asyncio.sleep(0)
 
-    def _progress(self, received, total):
+    def progress(self, received, total):
+        """A chunk has been written."""
         self.board.feed_watchdog()
-        if self._on_progress is not None:
-            try:
-                self._on_progress(received, total)
-            except Exception:  # noqa: S110
-                pass
+        _call(self._on_progress, received, total)
 
-    def _event(self, name, detail):
-        """Tell the application; what goes wrong there does not concern the update."""
-        if self._on_event is not None:
-            try:
-                self._on_event(name, detail)
-            except Exception:  # noqa: S110
-                pass
+    def event(self, name, detail):
+        """Tell the application."""
+        _call(self._on_event, name, detail)
 
 
-def _was_rolled_back(board):
-    try:
-        return confirm.was_rolled_back(board)
-    except OSError:
-        return False  # unreadable otadata must not keep the application from starting
-
-
-def read_descriptor(partition):
-    """The app descriptor of the image in a partition, or None."""
-    head = bytearray(288)
-    partition.readblocks(0, head, 0)
-    parser = ImageParser(signed=False)
-    try:
-        parser.feed(head)
-    except ImageError:
-        return None
-    return parser.descriptor
+def _call(hook, *arguments):
+    """Call a hook of the application's; what goes wrong there does not concern the update."""
+    if hook is not None:
+        try:
+            hook(*arguments)
+        except Exception:  # noqa: S110
+            pass
 
 
 def _then(text, call):

@@ -1,7 +1,7 @@
 """One update as a state machine: fed with bytes, it never touches a socket.
 
-What may happen in which state is the table below. The network side (protocol1) calls the
-methods in that order; a method called in another state is a bug of the caller.
+What may happen in which state is the table below. The network side (`protocol1`, `insecure`) calls
+the methods in that order; a method called in another state is a bug of the caller.
 """
 
 from esp_image import ImageError, ImageParser, acceptance, readback
@@ -23,6 +23,7 @@ _NEXT_STATE = {
     (IDLE, "attempt"): CONNECTING,
     (FAILED, "attempt"): CONNECTING,
     (CONNECTING, "connected"): ATTESTING,
+    (CONNECTING, "accepted"): RECEIVING,  # insecure mode: nobody is attested
     (ATTESTING, "accepted"): RECEIVING,
     (RECEIVING, "whole"): VERIFYING,
     (VERIFYING, "verified"): SWITCHING,
@@ -80,33 +81,57 @@ class Session:
         self._go("attempt")
         self.attempt += 1
         self._accepted = False
-        self._parser = ImageParser(
-            signed=not self._trust.unsigned_allowed or None, max_bytes=self._slot_bytes
-        )
+        # What the attempt before holds goes first: its sector buffer is the largest thing here.
+        self._parser = self._writer = None
         self._writer = SlotWriter(self.slot)
+        self._parser = ImageParser(
+            signed=not self._trust.unsigned_allowed or None,
+            max_bytes=self._slot_bytes,
+            keep_sector=False,
+        )
 
     def connected(self):
-        """TLS stands; the certificate goes out next."""
+        """The agent has the certificate and decides."""
         self._go("connected")
 
-    def feed(self, chunk):
-        """Take the next bytes of the image; at most one sector of flash is written for 4096.
+    def accepted(self):
+        """Firmware comes; the first `take` says so too."""
+        self._go("accepted")
 
-        Header and app descriptor are checked before the first erase.
-        Raises OtaError as soon as the bytes cannot become an acceptable image.
+    def room(self):
+        """Where the next bytes of the image go: a memoryview of 1..4096 bytes."""
+        return self._writer.room()
+
+    def take(self, count):
+        """The first `count` bytes of the room are the next bytes of the image.
+
+        Header and app descriptor are checked before the first erase; at most one sector of flash
+        is written. Within a segment nothing is allocated where the room was a whole sector and is
+        full. Raises OtaError as soon as the bytes cannot become an acceptable image.
         """
         if self.state == ATTESTING:
             self._go("accepted")
         self._expect(RECEIVING)
         self._check_cancelled()
+        room = self._writer.room()
         try:
-            self._parser.feed(chunk)
+            self._parser.feed(room if count == len(room) else room[:count])
             if not self._accepted and self._parser.descriptor is not None:
                 acceptance.require(self._parser.header, self._parser.descriptor, self._expected)
                 self._accepted = True
         except ImageError as error:
             raise OtaError(error.code, error.message)
-        self._writer.write(chunk)
+        self._writer.advance(count)
+
+    def feed(self, chunk):
+        """`take` for bytes that stand elsewhere: copies them into the room, piece by piece."""
+        at = 0
+        while at < len(chunk):
+            room = self.room()
+            count = min(len(room), len(chunk) - at)
+            room[:count] = chunk[at : at + count]
+            self.take(count)
+            at += count
 
     def end_of_stream(self):
         """The stream ended. Raises PeerError when that is too early."""
@@ -141,6 +166,7 @@ class Session:
                 only_first_block=self._trust.only_first_block,
                 unsigned_allowed=self._trust.unsigned_allowed,
                 first16=self._writer.withheld,
+                buffer=self._writer.buffer(),
             )
         except ImageError as error:
             raise OtaError(error.code, error.message)
@@ -164,7 +190,7 @@ class Session:
             return
         try:
             self._writer.discard()
-        except Exception:
+        except OSError:
             # The first error is the one to read; what stands in the slot has been verified, or
             # lacks its first bytes.
             error.message += "; the spare slot could not be erased"

@@ -10,12 +10,14 @@ from .errors import OtaError
 SECTOR_BYTES = const(4096)
 WITHHELD_BYTES = const(16)
 _IOCTL_BLOCK_ERASE = const(6)
+_ERASED = b"\xff" * 64
 
 
 class SlotWriter:
     """Fills a partition (block-device protocol, 4096-byte blocks) from its start.
 
-    Allocates one sector buffer when made, and nothing while it writes.
+    Whoever receives the image puts its bytes into `room()`, and says with `advance` how many they
+    are: one buffer of 4096 bytes, allocated here, is all there is between network and flash.
     """
 
     def __init__(self, partition):
@@ -27,56 +29,66 @@ class SlotWriter:
         self.withheld = bytearray(WITHHELD_BYTES)
         self.touched = False
 
-    def write(self, data):
-        """Take the next bytes; flash is written whenever a sector is full.
+    def room(self):
+        """Where the next bytes go: a memoryview of 1..4096 bytes. Allocates a view unless it is
+        the whole sector."""
+        return self._view[self._filled :] if self._filled else self._view
 
-        Raises OtaError("flash-write").
+    def advance(self, count):
+        """`count` bytes of the room are filled; flash is written whenever the sector is full.
+
+        Does not allocate. Raises OtaError("flash-write").
         """
-        taken = 0
-        while taken < len(data):
-            count = min(len(data) - taken, SECTOR_BYTES - self._filled)
-            self._view[self._filled : self._filled + count] = data[taken : taken + count]
-            self._filled += count
-            taken += count
-            if self._filled == SECTOR_BYTES:
-                self._flush()
+        self._filled += count
+        if self._filled == SECTOR_BYTES:
+            self._flush()
 
     def finish(self):
         """Write the last, partly filled sector, padded with FF."""
-        if self._filled:
-            for i in range(self._filled, SECTOR_BYTES):
-                self._sector[i] = 0xFF
-            self._flush()
+        if not self._filled:
+            return
+        while self._filled < SECTOR_BYTES:
+            count = min(len(_ERASED), SECTOR_BYTES - self._filled)
+            self._view[self._filled : self._filled + count] = _ERASED[:count]
+            self._filled += count
+        self._flush()
+
+    def buffer(self):
+        """The sector buffer, for reading back; what it held has been written."""
+        return self._view
 
     def release(self):
         """Write the withheld bytes: from here on the slot can boot. They are read back."""
-        self._checked(lambda: self._partition.writeblocks(0, self.withheld, 0))
-        found = bytearray(WITHHELD_BYTES)
-        self._partition.readblocks(0, found, 0)
+        try:
+            self._partition.writeblocks(0, self.withheld, 0)
+            found = bytearray(WITHHELD_BYTES)
+            self._partition.readblocks(0, found, 0)
+        except OSError as error:
+            raise self._refused(error)
         if found != self.withheld:
             raise OtaError("flash-write", "the image's first 16 bytes did not take")
 
     def discard(self):
-        """Make the slot unbootable again, if it was touched at all."""
+        """Make the slot unbootable again, if it was touched at all. Raises OSError."""
         if self.touched:
-            self._checked(lambda: self._partition.ioctl(_IOCTL_BLOCK_ERASE, 0))
+            self._partition.ioctl(_IOCTL_BLOCK_ERASE, 0)
 
     def _flush(self):
-        self._checked(self._write_sector)
+        self.touched = True
+        try:
+            if self._block:
+                self._partition.writeblocks(self._block, self._sector)
+            else:
+                self._write_first()
+        except OSError as error:
+            raise self._refused(error)
         self._block += 1
         self._filled = 0
 
-    def _write_sector(self):
-        self.touched = True
-        if self._block:
-            self._partition.writeblocks(self._block, self._sector)
-            return
+    def _write_first(self):
         self.withheld[:] = self._view[:WITHHELD_BYTES]
         self._partition.ioctl(_IOCTL_BLOCK_ERASE, 0)
         self._partition.writeblocks(0, self._view[WITHHELD_BYTES:], WITHHELD_BYTES)
 
-    def _checked(self, operation):
-        try:
-            operation()
-        except OSError as error:
-            raise OtaError("flash-write", "flash refused block %d: %s" % (self._block, error))
+    def _refused(self, error):
+        return OtaError("flash-write", "flash refused block %d: %s" % (self._block, error))

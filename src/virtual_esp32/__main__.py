@@ -10,7 +10,7 @@ import sys
 
 from dice.errors import CertificateError
 from dice.pem import from_pem
-from ota_service.compat import tls_client_context
+from ota_service import compat
 from ota_service.request import is_dns_name, is_ipv4
 
 from .application import Application
@@ -63,7 +63,7 @@ def _read_certificate(path):
     try:
         if content[:1] != b"\x30":
             content = from_pem(content)
-        tls_client_context([content])  # reads it as the update will
+        compat.tls().client_context([content])  # reads it as the update will
     except CertificateError as error:
         raise _UsageError("--agent-ca %s: %s" % (path, error))
     except (OSError, ValueError):

@@ -4,10 +4,8 @@ What a user's own firmware would do in its main.py, on a virtual board. It confi
 its own endpoints answer.
 """
 
-import asyncio
-
 import esp32_akri
-import ota_service
+from ota_service import OtaService, self_test
 
 _DEMO_TEMPERATURE = "25.0"
 
@@ -30,10 +28,10 @@ class Application:
     async def __call__(self, board):
         """Serve until cancelled, which is what a reset does."""
         server = esp32_akri.AkriServer()
-        self.service = service = ota_service.OtaService(
+        self.service = service = OtaService(
             board,
             self._all_settings(board),
-            self_test=lambda: self._endpoints_answer(server),
+            self_test=lambda: self._self_test(board),
             on_event=self._on_event,
         )
         server.set_update_handler(
@@ -70,18 +68,10 @@ class Application:
         settings.setdefault("trusted_keys", board.efuse.trusted_keys)
         return settings
 
-    async def _endpoints_answer(self, server):
-        """Self-test: GET /info over HTTP, as anyone would."""
+    async def _self_test(self, board):
+        """The board's own endpoints, on the port that turned out to be theirs."""
         host = "127.0.0.1" if self._host == "0.0.0.0" else self._host
-        reader, writer = await asyncio.open_connection(host, self._port)
-        try:
-            writer.write(b"GET /info HTTP/1.0\r\n\r\n")
-            await writer.drain()
-            line = await reader.readline()
-        finally:
-            writer.close()
-            await writer.wait_closed()
-        return b" 200 " in line
+        return await self_test.standard(board, self._port, host)()
 
     def _event(self, name, detail):
         if self._on_event is not None:

@@ -5,7 +5,7 @@ import os
 import time
 
 from esp_partition import otadata, table
-from ota_service.service import read_descriptor
+from ota_service.descriptor import read_descriptor
 
 from . import bootloader
 from .errors import VirtualBoardError
@@ -19,16 +19,21 @@ class VirtualBoard:
 
     rollback, anti_rollback: what its bootloader supports. flash_path: where the fuses are saved
     when the bootloader burns one. watchdog_s: seconds without `feed_watchdog` until it resets,
-    None for a board without a watchdog.
+    None for a board without a watchdog. clock: seconds since 1970 that its clock shows at
+    power-on, 946684800 (2000-01-01) on the chip; None for the laptop's clock, which keeps time.
     """
 
     def __init__(self, flash, efuse, rollback=True, anti_rollback=False, flash_path=None,
-                 watchdog_s=None):  # fmt: skip
+                 watchdog_s=None, clock=None):  # fmt: skip
         self.flash = flash
         self.efuse = efuse
         self.rollback = rollback
         self.anti_rollback = anti_rollback
         self.watchdog_s = watchdog_s
+        self.keeps_time = clock is None
+        self.ntp_answered_at = None
+        self.network_up = True
+        self._clock_set = (clock, time.time())
         self._flash_path = flash_path
         self._fed = False
         self.partitions = ()
@@ -42,6 +47,7 @@ class VirtualBoard:
         boots (a real chip would reset for ever)."""
         self.reset_requested = False
         self.halted = asyncio.Event()
+        self.ntp_answered_at = None
         self._nvs = None
         self.partitions = bootloader.read_partition_table(self.flash)
         self.decision = bootloader.boot(self.flash, self.efuse, self.rollback, self.anti_rollback)
@@ -139,8 +145,20 @@ class VirtualBoard:
         return os.urandom(size)
 
     def time(self):
-        """Seconds since 1970, UTC. A chip without NTP counts from 2000-01-01."""
-        return int(time.time())
+        """Seconds since 1970, UTC. A reset does not stop the clock."""
+        if self.keeps_time:
+            return int(time.time())
+        shown, at = self._clock_set
+        return shown + int(time.time() - at)
+
+    def set_time(self, seconds):
+        """Set the clock: seconds since 1970, UTC. Nothing on a board that keeps time."""
+        self._clock_set = (seconds, time.time())
+
+    def network_is_up(self):
+        """Whether Wi-Fi is connected, as WLAN.isconnected. Tests pull the plug with `network_up`;
+        what it stood for, sockets, is theirs to break too."""
+        return self.network_up
 
     def feed_watchdog(self):
         """machine.WDT.feed: the application is alive."""

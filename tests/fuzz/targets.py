@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import dice
-from dice import EvidenceError, certificate, evidence
+from dice import EvidenceError, certificate, evidence, server_certificate
 from esp_image import ImageError, ImageParser, signature
 from esp_image.build import build_app
 from esp_image.chips import CHIPS
 from esp_image.signature_block import SECTOR_BYTES, parse_sector
 from esp_partition import PartitionError, csv, table
+from tests.dice import server_certificates
 from tests.esp_image import signing
 from tests.micropython_port import SHARED
 
@@ -97,6 +98,24 @@ def dice_certificate(data: bytes) -> None:
     certificate.verify_chain(parsed, parsed, (2026, 1, 1, 0, 0, 0))
 
 
+def tls_server_certificate(data: bytes) -> None:
+    """X.509 of others; what names are read has to match."""
+    try:
+        parsed = server_certificate.parse(data)
+    except certificate.CertificateError as error:
+        _check_line(str(error))
+        return
+    names = parsed.dns_names
+    if not parsed.has_alternative_names and parsed.common_name is not None:
+        names = [parsed.common_name]
+    for name in names:
+        failed = server_certificate.failed_checks(parsed, [data], name, (2026, 1, 1, 0, 0, 0))
+        if "wrong-name" in failed:
+            raise RuntimeError(f"does not match its own name: {name!r}")
+    if parsed.issuer not in data or parsed.subject not in data:
+        raise RuntimeError("a name that is not there")
+
+
 def attestation_evidence(data: bytes) -> None:
     """CBOR and COSE; the certificate inside is not looked into."""
     try:
@@ -143,6 +162,15 @@ def _certificate_seeds() -> list[bytes]:
     return [root, board, certificate.to_pem(board).encode()]
 
 
+def _server_certificate_seeds() -> list[bytes]:
+    ca = server_certificates.authority()
+    names = ["*.example.org", "192.168.4.1", "fe80::1", "admin@example.org"]
+    issued = server_certificates.issue(ca, names=names)
+    plain = server_certificates.issue(ca, names=None)
+    rsa = server_certificates.issue(ca, private=server_certificates.key("rsa"))
+    return [ca.der, issued, plain, rsa, server_certificates.as_version_1(plain, ca)]
+
+
 def _evidence_seeds() -> list[bytes]:
     uds = dice.uds_from_mac(bytes(6))
     claims = evidence.Claims(
@@ -169,5 +197,6 @@ TARGETS = {
     "signature_sector": Target(signature_sector, _sector_seeds),
     "partition_table": Target(partition_table, _table_seeds),
     "certificate": Target(dice_certificate, _certificate_seeds),
+    "server_certificate": Target(tls_server_certificate, _server_certificate_seeds),
     "evidence": Target(attestation_evidence, _evidence_seeds),
 }

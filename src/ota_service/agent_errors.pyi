@@ -1,0 +1,6 @@
+from .config import Config
+from .errors import OtaError
+
+def from_exception(
+    error: Exception, where: str, config: Config, leaf: bytes | None, now: tuple[int, ...]
+) -> OtaError: ...

@@ -1,0 +1,162 @@
+"""Boot confirmation: new firmware tests itself, then stays or goes back.
+
+Runs at every boot, so it imports little. An image that was booted for the first time is in
+state PENDING_VERIFY; unless it is confirmed, the bootloader returns to the one before at the
+next reset (boot.md, "At boot"). Why new firmware went back is kept in NVS (namespace `ota`, key
+`self_test`: otadata's seq and a reason in the two low bits), for the old one to tell.
+"""
+
+import asyncio
+
+from esp_partition import otadata
+
+from .compat import const
+
+_TYPE_APP = const(0)
+_TYPE_DATA = const(1)
+_SUBTYPE_OTA_0 = const(0x10)
+_SUBTYPE_OTADATA = const(0)
+_MAX_SLOTS = const(16)
+_NAMESPACE = "ota"
+_KEY = "self_test"
+_I32_MAX = const(0x7FFFFFFF)
+_FAILED = const(1)
+_RAISED = const(2)
+_TOO_LATE = const(3)
+_REASONS = (
+    "it was reset before it had confirmed itself",
+    "its self-test failed",
+    "its self-test ended with an exception",
+    "its self-test was not over in time",
+)
+
+
+def read_entries(board):
+    """The two otadata entries, or None on a board without otadata."""
+    found = board.find_partitions(_TYPE_DATA, _SUBTYPE_OTADATA)
+    if not found:
+        return None
+    entries = []
+    raw = bytearray(32)
+    for sector in (0, 1):
+        found[0].readblocks(sector, raw, 0)
+        entries.append(otadata.parse_entry(bytes(raw)))
+    return entries
+
+
+def is_pending(board):
+    """Whether the running image still has to be confirmed.
+
+    Not so when otadata names another slot than the running one: then the bootloader has passed
+    over the image it names, and gives it up at the next boot.
+    """
+    entries = read_entries(board)
+    active = otadata.active_index(entries[0], entries[1]) if entries else None
+    if active is None or entries[active].state != otadata.PENDING_VERIFY:
+        return False
+    return _names_running_slot(board, entries[active])
+
+
+def rollback_reason(board):
+    """Why the image installed last is not the one that runs, one line; None if it runs.
+
+    It was given up by its own self-test or by the bootloader, or it does not verify any more.
+    """
+    newest = None
+    for entry in read_entries(board) or ():
+        fits = entry.crc_ok and entry.seq != otadata.SEQ_EMPTY
+        if fits and (newest is None or entry.seq > newest.seq):
+            newest = entry
+    if newest is None:
+        return None
+    if newest.state in (otadata.ABORTED, otadata.INVALID):
+        return _REASONS[_read_reason(board, newest.seq)]
+    return None if _names_running_slot(board, newest) else "it does not verify any more"
+
+
+def _names_running_slot(board, entry):
+    slots = []
+    for number in range(_MAX_SLOTS):
+        slots.extend(board.find_partitions(_TYPE_APP, _SUBTYPE_OTA_0 + number))
+    if not slots:
+        return False
+    slot = slots[otadata.slot_of(entry.seq, len(slots))]
+    return slot.info()[2] == board.running_partition().info()[2]
+
+
+async def confirm(board, self_test=None, deadline_s=60, on_event=None):
+    """Run the self-test if the running image is new, then confirm it or reset into the old one.
+
+    self_test: a coroutine function; False or an exception is a failure (`self_test.standard` is a
+    ready one). deadline_s: seconds. on_event(name, detail): told what happens.
+    Returns `valid` (nothing to confirm), `confirmed` or `rolled-back`. Firmware that stays raises
+    the secure version floor, and when it was confirmed just now the clock's.
+    """
+    tell = on_event or _say_nothing
+    pending = is_pending(board)
+    if pending:
+        failed, why = await _test(self_test, deadline_s)
+        if failed:
+            tell("rolled-back", "self-test: %s" % why)
+            _keep_reason(board, failed)
+            board.reset()
+            return "rolled-back"
+        board.mark_app_valid_cancel_rollback()
+    _raise_floors(board, pending, tell)
+    if not pending:
+        return "valid"
+    tell("confirmed", board.running_partition().info()[4])
+    return "confirmed"
+
+
+async def _test(self_test, deadline_s):
+    """(reason, text) of a failure, (0, "") if there is none."""
+    if self_test is None:
+        return 0, ""
+    try:
+        if await asyncio.wait_for(self_test(), deadline_s) is False:
+            return _FAILED, "failed"
+    except asyncio.TimeoutError:
+        return _TOO_LATE, "not over within %g s" % deadline_s
+    except Exception as error:
+        return _RAISED, "%s: %s" % (type(error).__name__, error)
+    return 0, ""
+
+
+def _raise_floors(board, confirmed_now, tell):
+    from . import clock, secure_version
+    from .descriptor import read_descriptor
+    from .errors import OtaError
+
+    try:
+        secure_version.raise_floor(board, read_descriptor(board.running_partition()))
+        if confirmed_now:
+            clock.raise_floor(board)
+    except (OSError, OtaError) as error:
+        tell("warning", "a floor in NVS was not raised: %s" % error)
+
+
+def _keep_reason(board, reason):
+    """For `rollback_reason`; going back does not depend on it."""
+    entries = read_entries(board)
+    seq = entries[otadata.active_index(entries[0], entries[1])].seq
+    try:
+        nvs = board.nvs(_NAMESPACE)
+        if nvs is not None:
+            nvs.set_i32(_KEY, (seq << 2 | reason) & _I32_MAX)
+    except OSError:
+        pass
+
+
+def _read_reason(board, seq):
+    """The reason kept by the image of this seq, 0 if it kept none."""
+    try:
+        nvs = board.nvs(_NAMESPACE)
+        kept = nvs.get_i32(_KEY) if nvs is not None else 0
+    except OSError:
+        return 0
+    return kept & 3 if kept >> 2 == seq & (_I32_MAX >> 2) else 0
+
+
+def _say_nothing(name, detail):
+    pass

@@ -1,0 +1,22 @@
+"""The board's DICE certificate, made in steps while the board goes on answering."""
+
+from .compat import const, let_go
+from .measurements import measure_steps
+
+_HEAP_HUNGRY = ("dice",)
+
+
+def certificate_steps(board):
+    """The board's certificate, DER; identity `mac` (protocol.md, section E). A generator.
+
+    Its code is unloaded afterwards where memory is scarce: a board makes it once a boot.
+    """
+    code_hash, config_value = yield from measure_steps(board)
+    import dice
+
+    yield
+    uds = dice.uds_from_mac(board.mac())
+    yield
+    certificate = yield from dice.device_certificate_steps(uds, code_hash, config_value)
+    let_go("dice", "ota_crypto")
+    return certificate

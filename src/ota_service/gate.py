@@ -1,0 +1,127 @@
+"""Who may trigger an update, and from which agent (architecture.md, Decisions).
+
+Open by default, as with the originals: a trigger only names an agent, which has to prove itself.
+"""
+
+from binascii import hexlify
+
+from .compat import const, ticks_add, ticks_diff, ticks_ms
+from .errors import BadRequest
+
+_NONCE_BYTES = const(16)
+_MAX_PAUSE_S = const(600)
+
+
+class Gate:
+    """Judges requests: the trigger key, the allow-list, the pause after failures.
+
+    config: `trigger_key`, `allowed_agents`, `pause_after`, `pause_s`. random(size): bytes.
+    """
+
+    def __init__(self, config, random):
+        self._config = config
+        self._random = random
+        self._failures = 0
+        self._until = None
+        self.nonce = None
+        self._renew_nonce()
+
+    def require_key(self, req, method):
+        """Raises BadRequest 401 unless the request proves the trigger key, where there is one.
+
+        OTA-MAC is hex HMAC-SHA-256(key, nonce || method || body), the nonce as `GET /update` gives
+        it, in ASCII; it serves once. protocol.md, section A.
+        """
+        key = self._config.trigger_key
+        if key is None:
+            return
+        from ota_crypto import hmac
+
+        nonce = (req.headers.get("OTA-Nonce") or "").lower()
+        sent = (req.headers.get("OTA-MAC") or "").lower().encode()
+        mac = hmac.digest(key, self.nonce.encode() + method.encode() + req.body, "sha256")
+        if not (nonce == self.nonce and hmac.is_equal(hexlify(mac), sent)):
+            raise BadRequest(
+                "trigger key: expected OTA-Nonce from GET /update and OTA-MAC made with it", 401
+            )
+        self._renew_nonce()
+
+    def require_allowed(self, host):
+        """Raises BadRequest 403 unless the agent is on the allow-list, where there is one."""
+        allowed = self._config.allowed_agents
+        if allowed and not any(_covers(entry, host) for entry in allowed):
+            text = "agent %s is not on this board's allow-list" % host
+            raise BadRequest(text, 403, "agent-not-allowed")
+
+    def require_no_pause(self):
+        """Raises BadRequest 429 in the pause after failures."""
+        left = self.pause_left_s()
+        if left:
+            text = "%d updates failed in a row, the next is taken in %d s" % (self._failures, left)
+            raise BadRequest(text, 429)
+
+    def pause_left_s(self):
+        """Seconds until updates are taken again, rounded up; 0 when they are."""
+        if self._until is None:
+            return 0
+        left = ticks_diff(self._until, ticks_ms())
+        # Ticks wrap: looked at days later, a pause long past seems to lie ahead.
+        if not 0 < left <= _MAX_PAUSE_S * 1000:
+            self._until = None
+            return 0
+        return (left + 999) // 1000
+
+    def note_failure(self):
+        """An update failed. From the `pause_after`th in a row on each is followed by a pause, twice
+        as long each time, ten minutes at most."""
+        self._failures += 1
+        over = self._failures - self._config.pause_after
+        if self._config.pause_after and over >= 0:
+            pause_s = min(self._config.pause_s * 2 ** min(over, 16), _MAX_PAUSE_S)
+            self._until = ticks_add(ticks_ms(), int(pause_s * 1000))
+
+    def note_success(self):
+        """An update succeeded, or somebody who may do so cancelled it."""
+        self._failures = 0
+        self._until = None
+
+    def _renew_nonce(self):
+        if self._config.trigger_key is not None:
+            self.nonce = hexlify(self._random(_NONCE_BYTES)).decode()
+
+
+def _covers(entry, host):
+    """entry: (network, mask) as integers, or a name in lower case."""
+    if isinstance(entry, str):
+        return host.lower() == entry
+    number = ipv4_number(host)
+    return number is not None and number & entry[1] == entry[0]
+
+
+def ipv4_number(text):
+    """An IPv4 address as an integer; None for a name."""
+    from .request import is_ipv4
+
+    if not is_ipv4(text):
+        return None
+    number = 0
+    for part in text.split("."):
+        number = number << 8 | int(part)
+    return number
+
+
+def parse_agent(text):
+    """An entry of the allow-list: `A.B.C.D`, `A.B.C.D/BITS`, or a DNS name. Raises ValueError."""
+    from .request import is_dns_name
+
+    address, slash, bits = text.partition("/")
+    number = ipv4_number(address)
+    if number is None and not slash and is_dns_name(text):
+        return text.lower()
+    digits = bits and len(bits) <= 2 and all("0" <= c <= "9" for c in bits)
+    if number is None or (slash and not (digits and int(bits) <= 32)):
+        raise ValueError("%r: expected A.B.C.D, A.B.C.D/BITS or a name" % (text,))
+    mask = 0xFFFFFFFF << (32 - int(bits)) & 0xFFFFFFFF if slash else 0xFFFFFFFF
+    if number & ~mask:
+        raise ValueError("%r: the address has bits beyond /%s" % (text, bits))
+    return number, mask

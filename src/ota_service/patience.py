@@ -1,0 +1,85 @@
+"""How long an update waits: for the next thing to happen, and in all.
+
+One task watches a whole transfer, so that a read costs no timer of its own.
+"""
+
+import asyncio
+
+from .compat import const, ticks_add, ticks_diff, ticks_ms
+from .errors import OtaError, PeerError
+
+_LOOK_MS = const(500)
+
+
+class Patience:
+    """Ends a wait when nothing has happened for too long, or when the deadline has passed.
+
+    deadline_s: seconds for everything, from now on.
+    """
+
+    def __init__(self, deadline_s):
+        self._deadline_s = deadline_s
+        self._deadline = ticks_add(ticks_ms(), int(deadline_s * 1000))
+        self._until = self._deadline
+        self._seconds = deadline_s
+        self.waits_for = "anything"
+
+    def expect(self, what, seconds):
+        """From now on `what` has to happen within so many seconds, over and over (`renew`)."""
+        self.waits_for = what
+        self._seconds = seconds
+        self.renew()
+
+    def renew(self):
+        """It has happened: the same time again."""
+        self._until = ticks_add(ticks_ms(), int(self._seconds * 1000))
+
+    def left_ms(self):
+        """Milliseconds that are left, 0 or less when it is over."""
+        now = ticks_ms()
+        return min(ticks_diff(self._until, now), ticks_diff(self._deadline, now))
+
+    def check_deadline(self):
+        """Raises OtaError("deadline") when the time for everything is over."""
+        if ticks_diff(self._deadline, ticks_ms()) <= 0:
+            raise OtaError("deadline", "not done within %d s" % self._deadline_s)
+
+    async def watch(self, coroutine, what, seconds):
+        """Run a coroutine to its end; its result. It has `what` happen within so many seconds, and
+        says itself what it expects after that.
+
+        Raises PeerError("timeout"), OtaError("deadline"); the coroutine is cancelled then, as it
+        is when this is.
+        """
+        self.expect(what, seconds)
+        ended = asyncio.Event()
+        task = asyncio.create_task(_run(coroutine, ended))
+        try:
+            while not ended.is_set():
+                await self._wait(ended)
+        except BaseException:
+            task.cancel()
+            try:
+                await task
+            except (asyncio.CancelledError, Exception):  # noqa: S110
+                pass  # why it is given up is known already
+            raise
+        return await task
+
+    async def _wait(self, ended):
+        left = self.left_ms()
+        if left > 0:
+            try:
+                await asyncio.wait_for(ended.wait(), min(left, _LOOK_MS) / 1000)
+            except asyncio.TimeoutError:
+                pass  # renewed, or given less time, meanwhile
+            return
+        self.check_deadline()
+        raise PeerError("timeout", "%s within %g s" % (self.waits_for, self._seconds))
+
+
+async def _run(coroutine, ended):
+    try:
+        return await coroutine
+    finally:
+        ended.set()

@@ -1,0 +1,51 @@
+"""A ready self-test for new firmware: does what makes the next update possible still work?"""
+
+import asyncio
+
+from . import compat
+from .errors import OtaError
+
+_LOOK_AGAIN_S = 0.1
+
+
+def standard(board, port=80, host="127.0.0.1", agent=None):
+    """A self_test for `confirm`: the network is up, the board's own endpoints answer, and, if
+    `agent` names one (`HOST` or `HOST:PORT`), a TCP connection to the agent can be made.
+
+    port, host: where `esp32_akri` serves. It waits for the network; the deadline is `confirm`'s.
+    """
+
+    async def self_test():
+        while not board.network_is_up():
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        await _endpoints_answer(host, port)
+        if agent is not None:
+            await _agent_is_there(agent)
+
+    return self_test
+
+
+async def _connect(host, port):
+    tls = compat.tls()
+    return await tls.open_stream(await tls.resolve(host, port))
+
+
+async def _endpoints_answer(host, port):
+    """GET /info, as anyone would ask."""
+    reader, writer = await _connect(host, port)
+    try:
+        writer.write(b"GET /info HTTP/1.0\r\n\r\n")
+        await writer.drain()
+        line = await reader.readline()
+    finally:
+        await compat.close_stream(writer)
+    if b" 200 " not in line:
+        raise OtaError("self-test", "GET /info on port %d: no 200" % port)
+
+
+async def _agent_is_there(agent):
+    from .request import parse_address
+
+    host, port = parse_address(agent)
+    _, writer = await _connect(host, port)
+    await compat.close_stream(writer)
