@@ -5,19 +5,9 @@ backend writes them. Evidence is `dice.evidence`, imported where used. Not here:
 measured and where secrets are kept; nothing here reads a device, a file or a clock.
 """
 
-from . import certificate
+from ota_crypto import lazy
+
 from .errors import CertificateError, DiceError, EvidenceError
-from .flow import main_flow, main_flow_steps
-from .identity import (
-    device_certificate,
-    device_certificate_steps,
-    device_private_key,
-    root_certificate,
-    root_certificate_steps,
-    uds_from_mac,
-)
-from .input_values import InputValues
-from .keys import key_id, key_pair
 
 __all__ = [
     "CertificateError",
@@ -36,3 +26,21 @@ __all__ = [
     "root_certificate_steps",
     "uds_from_mac",
 ]
+
+_WHERE = {
+    "InputValues": "input_values",
+    "device_certificate": "identity",
+    "device_certificate_steps": "identity",
+    "device_private_key": "identity",
+    "key_id": "keys",
+    "key_pair": "keys",
+    "main_flow": "flow",
+    "main_flow_steps": "flow",
+    "root_certificate": "identity",
+    "root_certificate_steps": "identity",
+    "uds_from_mac": "identity",
+}
+
+
+def __getattr__(name):
+    return lazy.attribute(__name__, name, _WHERE)

@@ -25,7 +25,7 @@ __all__ = [
 
 MAXIMUM_BYTES = 4096
 _SERIAL_BYTES = const(20)
-_CRITICAL_AND_KNOWN = (x509.KEY_USAGE, x509.BASIC_CONSTRAINTS, extension.OID)
+_CRITICAL_AND_KNOWN = (x509.KEY_USAGE, x509.BASIC_CONSTRAINTS, x509.DICE_EXTENSION)
 
 
 class Certificate:
@@ -185,7 +185,7 @@ def _read_extension(certificate, oid, critical, value):
         certificate.key_usage = reader.take(der.BIT_STRING)
     elif oid == x509.BASIC_CONSTRAINTS:
         _read_basic_constraints(certificate, reader.enter(der.SEQUENCE))
-    elif oid == extension.OID:
+    elif oid == x509.DICE_EXTENSION:
         certificate.dice = extension.decode(value)
         certificate.dice_is_critical = critical
         return

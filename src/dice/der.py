@@ -1,6 +1,7 @@
-"""DER (X.690): a strict reader and the few writers a certificate needs.
+"""DER (X.690): a strict reader.
 
-What is not the one canonical encoding is refused. Not here: what the values mean.
+What is not the one canonical encoding is refused. Not here: what the values mean, and writing
+(`der_writer`).
 """
 
 from .compat import const
@@ -135,39 +136,6 @@ def check_integer(contents):
         raise CertificateError("DER: an INTEGER that is empty or negative")
     if len(contents) > 1 and contents[0] == 0 and contents[1] < 0x80:
         raise CertificateError("DER: INTEGER is not encoded minimally")
-
-
-def encode(tag, *parts):
-    """An element whose contents are the parts put together; up to 64 KiB - 1."""
-    contents = b"".join(parts)
-    length = len(contents)
-    if length < 0x80:
-        header = bytes([tag, length])
-    elif length < 0x100:
-        header = bytes([tag, 0x81, length])
-    elif length < 0x10000:
-        header = bytes([tag, 0x82, length >> 8, length & 0xFF])
-    else:
-        raise ValueError("an element of %d bytes is too long" % length)
-    return header + contents
-
-
-def encode_integer(big_endian):
-    """A non-negative INTEGER from big-endian bytes, minimal."""
-    at = 0
-    while at < len(big_endian) - 1 and big_endian[at] == 0:
-        at += 1
-    contents = big_endian[at:]
-    if contents[0] & 0x80:
-        contents = b"\x00" + contents
-    return encode(INTEGER, contents)
-
-
-def encode_ecdsa_signature(r, s):
-    """Ecdsa-Sig-Value (RFC 3279, 2.2.3) of two integers below 2**256."""
-    return encode(
-        SEQUENCE, encode_integer(r.to_bytes(32, "big")), encode_integer(s.to_bytes(32, "big"))
-    )
 
 
 def decode_ecdsa_signature(data):

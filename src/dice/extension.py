@@ -1,14 +1,12 @@
 """The certificate extension that carries a layer's measurements, 1.3.6.1.4.1.11129.2.1.24.
 
 Open Profile for DICE, "X.509 Certificates": a SEQUENCE of explicitly tagged optional fields.
+Only read here: `certificate_writer` writes it.
 """
 
 from . import der
 from .errors import CertificateError
 
-# 1.3.6.1.4.1.11129.2.1.24
-OID = b"\x2b\x06\x01\x04\x01\xd6\x79\x02\x01\x18"
-PROFILE_NAME = b"openssl.example.p256"
 _HASH_BYTES = 64
 
 
@@ -31,28 +29,6 @@ class DiceExtension:
             self.mode,
             self.profile_name,
         ) = fields
-
-
-def encode(inputs):
-    """The extension's value for these InputValues, DER."""
-    fields = [_octets(0, inputs.code_hash)]
-    if inputs.code_descriptor:
-        fields.append(_octets(1, inputs.code_descriptor))
-    if inputs.config_descriptor is None:
-        fields.append(_octets(3, inputs.config_value))
-    else:
-        fields.append(_octets(2, inputs.configuration()))
-        fields.append(_octets(3, inputs.config_descriptor))
-    fields.append(_octets(4, inputs.authority_hash))
-    if inputs.authority_descriptor:
-        fields.append(_octets(5, inputs.authority_descriptor))
-    fields.append(der.encode(der.context(6), der.encode(der.ENUMERATED, bytes([inputs.mode]))))
-    fields.append(der.encode(der.context(7), der.encode(der.UTF8_STRING, PROFILE_NAME)))
-    return der.encode(der.SEQUENCE, *fields)
-
-
-def _octets(number, value):
-    return der.encode(der.context(number), der.encode(der.OCTET_STRING, value))
 
 
 def decode(value):

@@ -1,11 +1,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from .input_values import InputValues
-
-OID: bytes
-PROFILE_NAME: bytes
-
 class DiceExtension:
     code_hash: bytes | None
     code_descriptor: bytes | None
@@ -17,5 +12,4 @@ class DiceExtension:
     profile_name: bytes | None
     def __init__(self, fields: Sequence[Any]) -> None: ...
 
-def encode(inputs: InputValues) -> bytes: ...
 def decode(value: bytes) -> DiceExtension: ...

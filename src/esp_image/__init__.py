@@ -9,7 +9,14 @@ The modules: `parser` (the stream), `acceptance` (may this be installed here), `
 `stamp` and `keys`.
 """
 
+from ota_crypto import lazy
+
 from .errors import ImageError, Refused
-from .parser import ImageParser
 
 __all__ = ["ImageError", "ImageParser", "Refused"]
+
+_WHERE = {"ImageParser": "parser"}
+
+
+def __getattr__(name):
+    return lazy.attribute(__name__, name, _WHERE)

@@ -6,6 +6,8 @@ Importing this loads next to nothing: firmware that only has to confirm itself t
 `ota_service.confirmation`.
 """
 
+from ota_crypto import lazy
+
 from .errors import OtaError
 
 __all__ = [
@@ -21,20 +23,12 @@ __all__ = [
     "setup",
 ]
 
+_WHERE = {"OtaService": "service"}
 _default = None
 
 
 def __getattr__(name):
-    """OtaService is loaded when it is asked for. So are this package's modules: MicroPython asks
-    here before it looks for a file."""
-    try:
-        if name == "OtaService":
-            from .service import OtaService
-
-            return OtaService
-        return __import__(__name__ + "." + name, None, None, (name,))
-    except ImportError:
-        raise AttributeError(name)
+    return lazy.attribute(__name__, name, _WHERE)
 
 
 def setup(board, settings=None, self_test=None, on_progress=None, on_event=None):

@@ -73,7 +73,7 @@ def collect_garbage():
 
 
 def let_go(*packages):
-    """Where memory is scarce: unload the modules of these packages; a later import loads them again.
+    """Where memory is scarce: unload these packages' modules; a later import loads them again.
 
     Modules that something still uses stay in memory until it does not.
     """

@@ -179,6 +179,4 @@ def _agent(entry):
     try:
         return gate.parse_agent(entry)
     except (ValueError, AttributeError):
-        raise ValueError(
-            "allowed_agents %r: expected A.B.C.D, A.B.C.D/BITS or a name" % (entry,)
-        )
+        raise ValueError("allowed_agents %r: expected A.B.C.D, A.B.C.D/BITS or a name" % (entry,))

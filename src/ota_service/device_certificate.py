@@ -1,6 +1,6 @@
 """The board's DICE certificate, made in steps while the board goes on answering."""
 
-from .compat import const, let_go
+from .compat import let_go
 from .measurements import measure_steps
 
 _HEAP_HUNGRY = ("dice",)

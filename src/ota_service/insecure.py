@@ -18,9 +18,7 @@ async def receive(session, config, patience, service):
     try:
         session.accepted()
         patience.expect("no data", config.read_s)
-        await protocol1.receive_firmware(
-            reader, session, patience, config.read_s, service.progress
-        )
+        await protocol1.receive_firmware(reader, session, patience, config.read_s, service.progress)
     finally:
         await compat.close_stream(writer)
 

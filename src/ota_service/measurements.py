@@ -19,7 +19,7 @@ _NONE = bytes(64)
 
 
 def measure_steps(board):
-    """(code_hash, config_value), 64 bytes each. A generator: the whole flash may have to be read."""
+    """(code_hash, config_value), 64 bytes each. A generator: it may read the whole flash."""
     if board.secure_boot == 1 and board.chip == "esp32":
         return _measure_v1(board)
     if board.secure_boot == 2 and board.chip in _V2_CHIPS:

@@ -27,7 +27,7 @@ _NO_TLS = (
 
 
 def client_context(ca_certificates, on_leaf=None):
-    """See tls_mbedtls.client_context; OpenSSL names the failed check itself, on_leaf is not called."""
+    """See tls_mbedtls.client_context; OpenSSL names the failed check, on_leaf is not called."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     for der in ca_certificates:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from dice import der
+from dice import der, der_writer
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 DAY = timedelta(days=1)
@@ -104,10 +104,10 @@ def as_version_1(data: bytes, by: Authority) -> bytes:
     while body.peek() not in (None, EXTENSIONS):
         body.skip()
         end = body.offset
-    to_be_signed = der.encode(der.SEQUENCE, data[start:end])
+    to_be_signed = der_writer.encode(der.SEQUENCE, data[start:end])
     signature = by.key.sign(to_be_signed, ec.ECDSA(hashes.SHA256()))
     whole = der.Reader(data).enter(der.SEQUENCE)
     whole.skip()
     algorithm = whole.take_whole(der.SEQUENCE)
-    bits = der.encode(der.BIT_STRING, b"\x00", signature)
-    return der.encode(der.SEQUENCE, to_be_signed, algorithm, bits)
+    bits = der_writer.encode(der.BIT_STRING, b"\x00", signature)
+    return der_writer.encode(der.SEQUENCE, to_be_signed, algorithm, bits)

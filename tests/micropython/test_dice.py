@@ -3,7 +3,7 @@
 import binascii
 
 import dice
-from dice import cbor, certificate, certificate_writer, der, evidence, flow, keys
+from dice import cbor, certificate, certificate_writer, der, der_writer, evidence, flow, keys
 from ota_crypto import p256, sha256, sha512, steps
 
 NOW = (2026, 11, 23, 20, 0, 0)
@@ -26,11 +26,11 @@ def as_the_c_code_writes_it(data, private_key):
     body.take(der.INTEGER)
     rest = data[body.offset :][: body._end - body.offset]
     identifier = certificate.parse(data).subject_key_id
-    return sign_again(der.encode(der.INTEGER, identifier), version, rest, private_key)
+    return sign_again(der_writer.encode(der.INTEGER, identifier), version, rest, private_key)
 
 
 def sign_again(serial, version, rest, private_key):
-    to_be_signed = der.encode(der.SEQUENCE, version, serial, rest)
+    to_be_signed = der_writer.encode(der.SEQUENCE, version, serial, rest)
     signature = p256.sign(private_key, sha512(to_be_signed).digest())
     return certificate_writer.certificate(to_be_signed, signature)
 
@@ -115,10 +115,10 @@ def test_serial_numbers_are_minimal_where_the_c_code_writes_them_longer():
     root_data = dice.root_certificate(dice.uds_from_mac(MAC_SHORT_ROOT_SERIAL))
     for each in (data, root_data):
         identifier = certificate.parse(each).subject_key_id
-        assert der.encode(der.INTEGER, identifier[1:]) in each
+        assert der_writer.encode(der.INTEGER, identifier[1:]) in each
     high = dice.device_certificate(dice.uds_from_mac(MAC_ZERO_THEN_HIGH), bytes(64), bytes(64))
     identifier = certificate.parse(high).subject_key_id
-    assert identifier[0] == 0 and der.encode(der.INTEGER, identifier) in high
+    assert identifier[0] == 0 and der_writer.encode(der.INTEGER, identifier) in high
 
 
 def test_boards_whose_c_certificate_openssl_refuses_are_accepted():
@@ -145,10 +145,10 @@ def test_no_other_number_may_have_leading_zeros():
     body.take(der.INTEGER)
     rest = data[body.offset :][: body._end - body.offset]
     for contents in (bytes(2) + b"\x01", b"\x00" * 20 + b"\x01", b"\x00\x01", b"", b"\xff"):
-        serial = der.encode(der.INTEGER, contents)
+        serial = der_writer.encode(der.INTEGER, contents)
         assert "INTEGER" in refused(certificate.parse, sign_again(serial, version, rest, 1))
-    long_version = der.encode(der.context(0), der.encode(der.INTEGER, b"\x00\x02"))
-    serial = der.encode(der.INTEGER, b"\x01")
+    long_version = der_writer.encode(der.context(0), der_writer.encode(der.INTEGER, b"\x00\x02"))
+    serial = der_writer.encode(der.INTEGER, b"\x01")
     assert "INTEGER" in refused(certificate.parse, sign_again(serial, long_version, rest, 1))
 
 
@@ -161,8 +161,8 @@ def test_trailing_bytes_and_large_certificates_are_refused():
 
 
 def test_an_unknown_critical_extension_is_refused():
-    known = der.encode(der.OBJECT_IDENTIFIER, b"\x55\x1d\x13")
-    unknown = der.encode(der.OBJECT_IDENTIFIER, b"\x55\x1d\x24")
+    known = der_writer.encode(der.OBJECT_IDENTIFIER, b"\x55\x1d\x13")
+    unknown = der_writer.encode(der.OBJECT_IDENTIFIER, b"\x55\x1d\x24")
     data = make_certificate()
     assert data.count(known) == 1
     assert "551d24 is unknown" in refused(certificate.parse, data.replace(known, unknown))

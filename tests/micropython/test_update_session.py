@@ -5,8 +5,8 @@ from signed_images import STRANGER, signed_app
 
 from esp_image import acceptance
 from ota_service import confirmation
-from ota_service.errors import OtaError
 from ota_service.descriptor import read_descriptor
+from ota_service.errors import OtaError
 from ota_service.session import Session
 from ota_service.trust import Trust, find_trust_steps
 from virtual_esp32.board import VirtualBoard
