@@ -4,7 +4,8 @@ Integers, byte and text strings, arrays, maps, tags. What is not the one determi
 refused on reading: indefinite lengths, longer numbers than needed, map keys out of order or twice.
 """
 
-from .compat import const
+from ota_crypto.compat import const
+
 from .errors import EvidenceError
 
 _UNSIGNED = const(0)

@@ -6,9 +6,10 @@ ecdsa-with-SHA512. Not here: writing, and ordinary server certificates.
 
 import binascii
 
+from ota_crypto.compat import const
+
 from . import der, extension, x509
 from .chain import verify_chain
-from .compat import const
 from .errors import CertificateError
 from .pem import from_pem, to_pem
 

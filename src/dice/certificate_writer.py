@@ -6,8 +6,9 @@ One deliberate difference: serial numbers are always minimal INTEGERs. For an id
 
 import binascii
 
+from ota_crypto.compat import const
+
 from . import x509
-from .compat import const
 from .der_writer import encode, encode_ecdsa_signature, encode_integer
 
 # Tags: X.690, 8.1.2

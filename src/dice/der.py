@@ -4,7 +4,8 @@ What is not the one canonical encoding is refused. Not here: what the values mea
 (`der_writer`).
 """
 
-from .compat import const
+from ota_crypto.compat import const
+
 from .errors import CertificateError
 
 BOOLEAN = const(0x01)

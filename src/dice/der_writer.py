@@ -1,6 +1,6 @@
 """DER (X.690): the few writers that a certificate needs. Tags are those of `der`."""
 
-from .compat import const
+from ota_crypto.compat import const
 
 _INTEGER = const(0x02)
 _SEQUENCE = const(0x30)

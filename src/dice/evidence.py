@@ -6,9 +6,9 @@ whether nonce, channel and claims are the right ones.
 """
 
 from ota_crypto import p256, sha256, steps
+from ota_crypto.compat import const
 
 from . import cbor
-from .compat import const
 from .errors import EvidenceError
 
 MAXIMUM_BYTES = 4096

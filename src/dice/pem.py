@@ -2,7 +2,8 @@
 
 import binascii
 
-from .compat import const
+from ota_crypto.compat import const
+
 from .errors import CertificateError
 
 _BEGIN = b"-----BEGIN CERTIFICATE-----"

@@ -4,8 +4,9 @@ X.509 v1 and v3 with any key, signature algorithm and extensions. Whether a conn
 is for mbedTLS or OpenSSL to say; DICE certificates are for `certificate`.
 """
 
+from ota_crypto.compat import const
+
 from . import der, x509
-from .compat import const
 from .errors import CertificateError
 
 MAXIMUM_BYTES = 8192

@@ -3,7 +3,7 @@
 Not checked here: whether the image is whole and intact (`parser`), whose it is (`signature`).
 """
 
-from . import chips, versions
+from . import chips
 from .errors import Refused
 
 DIFFERENT = "different"
@@ -149,6 +149,8 @@ def _is_same(a, b):
 
 
 def _check_newer(version, running):
+    from . import versions
+
     try:
         if versions.compare(version, running) > 0:
             return []

@@ -2,8 +2,6 @@
 
 import hashlib
 
-from .checksum import xor_plain
-
 try:
     from micropython import const
 except ImportError:
@@ -32,7 +30,11 @@ def _choose_xor():
     except (ImportError, SyntaxError, AttributeError):
         # CPython, which hashes more than a board does, or a port without native code: there a
         # loop that does not allocate is better than long integers.
-        return _xor_folded if sha384 is not None else xor_plain
+        if sha384 is not None:
+            return _xor_folded
+        from .checksum import xor_plain
+
+        return xor_plain
     return xor_viper
 
 

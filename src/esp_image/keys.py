@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from . import chips
-from .signature_block import ecdsa_key_digest, rsa_key_digest
+from .key_digest import ecdsa_key_digest, rsa_key_digest
 
 _SCHEMES = {
     "secp192r1": chips.ECDSA_P192,

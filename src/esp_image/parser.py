@@ -8,7 +8,6 @@ Format: ESP-IDF esp_app_format.h, esp_image_format.c; espsecure for padding and 
 
 import struct
 
-from .checksum import CHECKSUM_SEED
 from .compat import const, sha256, xor_bytes
 from .errors import ImageError
 from .header import (
@@ -25,6 +24,8 @@ SECTOR_BYTES = 4096
 V1_TRAILER_BYTES = 68
 
 # ESP-IDF 5.2.2 verifies no partition above this (esp_image_format.c, image_load).
+# ESP_ROM_CHECKSUM_INITIAL
+_CHECKSUM_SEED = const(0xEF)
 _MAX_IMAGE_BYTES = const(0x1000000)
 _BLOCK_BYTES = const(16)
 _HASH_BYTES = const(32)
@@ -81,7 +82,7 @@ class ImageParser:
         self._keep_sector = keep_sector
         self._hash = sha256() if hash else None
         self._computed = None
-        self._checksum = CHECKSUM_SEED
+        self._checksum = _CHECKSUM_SEED
         self._signature = None
         self._error = None
         self._state = _HEADER

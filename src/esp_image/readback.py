@@ -4,7 +4,7 @@ One pass, one buffer, one digest: the one the signature covers; for an unsigned 
 appended SHA-256. Not judged here: whether it may be installed (`acceptance`).
 """
 
-from . import compat, signature
+from . import compat
 from .compat import const
 from .errors import ImageError
 from .parser import ImageParser
@@ -50,7 +50,7 @@ def verify_slot_steps(
     nobody. unsigned_allowed: with an empty `trusted`, take any image whose appended SHA-256 is
     right and look at no signature, as a bootloader without Secure Boot does.
     first16: the image's first 16 bytes, used in place of the slot's. bootloader: a second-stage
-    bootloader. v1_keys: Secure Boot V1 instead, with these public keys (signature.verify_v1_steps).
+    bootloader. v1_keys: Secure Boot V1 instead, with these public keys (signature_v1).
     buffer: a memoryview of 4096 bytes to read into; one is allocated if there is none.
     Returns a SlotImage. Raises ImageError, as the parser and signature.verify_steps, and
     `hash-missing` for an unsigned image without appended SHA-256. Allocates, beside the buffer,
@@ -66,8 +66,12 @@ def verify_slot_steps(
     yield from _read_steps(read, slot_bytes, first16, parser, digest, view)
     if form == "v1":
         digest = digest.digest()
-        key = yield from signature.verify_v1_steps(parser.v1_trailer, digest, v1_keys)
+        from . import signature_v1
+
+        key = yield from signature_v1.verify_v1_steps(parser.v1_trailer, digest, v1_keys)
     elif form:
+        from . import signature
+
         # The sector takes the place of the image's last chunk: nothing copies it.
         read(parser.signed_bytes, view)
         blocks = signature.parse_sector(view)

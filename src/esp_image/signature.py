@@ -1,25 +1,12 @@
-"""Whose signature counts: Secure Boot V2 sectors and V1 trailers against trusted keys.
+"""Whose signature counts: Secure Boot V2 sectors against trusted keys.
 
 Strict: every block present has to be valid, not only the trusted one (the ROM stops at the first
 that is). Not computed here: the digest of the image (`readback`, which also says where it ends).
 """
 
-import struct
-
 from . import chips, compat
 from .errors import ImageError
-from .signature_block import Block, ecdsa_key_digest, parse_sector, rsa_key_digest
-
-__all__ = [
-    "Block",
-    "ecdsa_key_digest",
-    "parse_sector",
-    "rsa_key_digest",
-    "verify",
-    "verify_blocks_steps",
-    "verify_steps",
-    "verify_v1_steps",
-]
+from .signature_block import parse_sector
 
 _DIGEST_BYTES = 32
 _SHORT_DIGEST_BYTES = 16
@@ -74,29 +61,6 @@ def verify_blocks_steps(blocks, image_digest, trusted, revoked, only_first_block
     return counted.key_digest
 
 
-def verify_v1_steps(trailer, image_digest, public_keys):
-    """Verify a Secure Boot V1 trailer (ESP32): ECDSA P-256 by one of the configured keys.
-
-    trailer: 68 bytes, version u32 0 and r, s big endian. image_digest: SHA-256 of everything
-    before it. public_keys: 64 bytes each, x and y big endian (espsecure extract-public-key).
-    Returns the key that counted. Raises ImageError: `unsigned`, `signature-invalid`.
-    Source: ESP-IDF secure_boot_signatures_app.c, esp_secure_boot_verify_ecdsa_signature_block.
-    """
-    version = struct.unpack("<I", bytes(trailer[:4]))[0]
-    if version:
-        raise ImageError("unsigned", "signature version 0x%x, Secure Boot V1 has 0" % version)
-    r, s = _halves(bytes(trailer[4:]))
-    for key in public_keys:
-        if len(key) != 64:
-            raise ValueError("Secure Boot V1 key: expected 64 bytes, got %d" % len(key))
-        if (yield from _p256().verify_steps(b"\x04" + bytes(key), image_digest, r, s)):
-            return key
-    raise ImageError(
-        "signature-invalid",
-        "the Secure Boot V1 signature is by none of %d configured keys" % len(public_keys),
-    )
-
-
 def _counting_block(blocks, trusted, revoked, chip):
     """The first block whose key is trusted and not revoked."""
     _check_digests(trusted or (), chip)
@@ -136,7 +100,7 @@ def _signature_steps(block):
         n, e = block.numbers
         return (yield from rsa_pss.verify_steps(n, e, block.image_digest, block.signature))
     x, y = block.numbers
-    r, s = _halves(block.signature)
+    r, s = halves(block.signature)
     if block.scheme == chips.ECDSA_P256:
         point = b"\x04" + x.to_bytes(32, "big") + y.to_bytes(32, "big")
         return (yield from _p256().verify_steps(point, block.image_digest, r, s))
@@ -154,7 +118,7 @@ def _p256():
     return p256
 
 
-def _halves(signature):
+def halves(signature):
     """r and s."""
     half = len(signature) // 2
     return int.from_bytes(signature[:half], "big"), int.from_bytes(signature[half:], "big")

@@ -2,13 +2,6 @@
 
 import hashlib
 
-try:
-    from micropython import const
-except ImportError:
-
-    def const(value):
-        return value
-
 
 def md5(data):
     """MD5 of data, 16 bytes: what the format of the partition table demands, no protection."""

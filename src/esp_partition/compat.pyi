@@ -1,6 +1,1 @@
-from typing import TypeVar
-
-_T = TypeVar("_T")
-
-def const(value: _T) -> _T: ...
 def md5(data: bytes | bytearray | memoryview) -> bytes: ...

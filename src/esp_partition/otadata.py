@@ -12,7 +12,8 @@ state u32, crc u32, little endian.
 import struct
 from binascii import crc32
 
-from .compat import const
+from ota_crypto.compat import const
+
 from .errors import OtadataError
 
 ENTRY_BYTES = 32

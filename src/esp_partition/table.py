@@ -10,7 +10,9 @@ offset u32, size u32, label 16 bytes, flags u32, little endian.
 
 import struct
 
-from .compat import const, md5
+from ota_crypto.compat import const
+
+from .compat import md5
 from .errors import PartitionTableError
 
 TABLE_OFFSET = 0x8000

@@ -6,7 +6,12 @@ which is not constant-time: its bignums are not, and someone who can measure the
 or timing closely can learn its keys. Not here: TLS, symmetric ciphers, random numbers.
 """
 
-from .hashes import sha256, sha384, sha512
-from .memory import wipe
+from . import lazy
 
 __all__ = ["sha256", "sha384", "sha512", "wipe"]
+
+_WHERE = {"sha256": "hashes", "sha384": "hashes", "sha512": "hashes", "wipe": "memory"}
+
+
+def __getattr__(name):
+    return lazy.attribute(__name__, name, _WHERE)

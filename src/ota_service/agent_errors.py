@@ -28,8 +28,11 @@ def from_exception(error, where, config, leaf, now):
     """The OtaError for an OSError or ValueError out of a connection.
 
     where: the agent's address, for the message. leaf: the agent's certificate, DER, or None.
-    now: (year, month, day, hour, minute, second), UTC, by the board's clock.
+    now: seconds since 1970 by the board's clock.
     """
+    from .clock import civil
+
+    now = civil(now)
     tls = compat.tls()
     check = tls.certificate_error(error)
     if check is not None:

@@ -72,14 +72,17 @@ def collect_garbage():
         gc.collect()
 
 
-def let_go(*packages):
-    """Where memory is scarce: unload these packages' modules; a later import loads them again.
+def let_go(*names):
+    """Where memory is scarce: unload these packages and modules; a later import loads them again.
 
-    Modules that something still uses stay in memory until it does not.
+    What something still uses stays in memory until it does not.
     """
     if not IS_MICROPYTHON:
         return
-    for name in list(sys.modules):
-        if name.split(".")[0] in packages:
-            del sys.modules[name]
+    for module in list(sys.modules):
+        if module in names or module.split(".")[0] in names:
+            del sys.modules[module]
+            package, _, name = module.rpartition(".")
+            if package in sys.modules:
+                delattr(sys.modules[package], name)
     collect_garbage()

@@ -124,13 +124,15 @@ async def _test(self_test, deadline_s):
 
 
 def _raise_floors(board, confirmed_now, tell):
-    from . import clock, secure_version
+    from . import secure_version
     from .descriptor import read_descriptor
     from .errors import OtaError
 
     try:
         secure_version.raise_floor(board, read_descriptor(board.running_partition()))
         if confirmed_now:
+            from . import clock
+
             clock.raise_floor(board)
     except (OSError, OtaError) as error:
         tell("warning", "a floor in NVS was not raised: %s" % error)

@@ -3,8 +3,6 @@
 from .compat import let_go
 from .measurements import measure_steps
 
-_HEAP_HUNGRY = ("dice",)
-
 
 def certificate_steps(board):
     """The board's certificate, DER; identity `mac` (protocol.md, section E). A generator.
@@ -18,5 +16,5 @@ def certificate_steps(board):
     uds = dice.uds_from_mac(board.mac())
     yield
     certificate = yield from dice.device_certificate_steps(uds, code_hash, config_value)
-    let_go("dice", "ota_crypto")
+    let_go("dice", "ota_crypto", "ota_service.measurements", "ota_service.device_certificate")
     return certificate

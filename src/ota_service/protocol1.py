@@ -6,8 +6,7 @@ is its caller's part (`patience`).
 
 import asyncio
 
-from . import agent_errors, compat
-from .clock import civil
+from . import compat
 from .errors import OtaError, PeerError
 
 _END_S = 1
@@ -34,8 +33,10 @@ async def connect(host, port, config, certificate, board):
             await compat.close_stream(writer)
             raise
     except (OSError, ValueError) as error:
+        from . import agent_errors
+
         shown = leaf[-1] if leaf else None
-        raise agent_errors.from_exception(error, where, config, shown, civil(board.time()))
+        raise agent_errors.from_exception(error, where, config, shown, board.time())
     return reader, writer
 
 

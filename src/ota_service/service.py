@@ -229,9 +229,7 @@ class OtaService:
                 raise OtaError("busy", "another application updates this board")
             _updating.append(self.board)
             try:
-                from .update import Update
-
-                self._update = Update(self, host, port)
+                self._update = await self._new_update(host, port)
                 await self._update.run()
             finally:
                 _updating.remove(self.board)
@@ -248,6 +246,19 @@ class OtaService:
             self._fail(OtaError("internal", "%s: %s" % (type(error).__name__, error)))
             self.gate.note_failure()
             raise
+
+    async def _new_update(self, host, port):
+        """What one update takes. The certificate comes first: its code has gone again when the
+        update's is loaded."""
+        config = self.config
+        if not (config.agent_ca or config.insecure):
+            raise OtaError("no-agent-ca", "no CA certificate for the agent is configured")
+        if not config.insecure:
+            await self.device_certificate()
+            await self._set_clock()
+        from .update import Update
+
+        return Update(self, host, port)
 
     def _cancel(self):
         """asyncio can lose a cancellation that comes together with data: a flag keeps it."""
@@ -287,8 +298,10 @@ class OtaService:
                 self._certificate = await self.stepped(certificate_steps(self.board))
         return self._certificate
 
-    async def set_clock(self):
+    async def _set_clock(self):
         """See clock.set_clock."""
+        if self.board.keeps_time:
+            return
         from . import clock
 
         said = await clock.set_clock(

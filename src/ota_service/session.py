@@ -10,29 +10,29 @@ from .compat import const
 from .errors import OtaError, PeerError
 from .slot_writer import SlotWriter
 
-IDLE = "idle"
-CONNECTING = "connecting"
-ATTESTING = "attesting"
-RECEIVING = "receiving"
-VERIFYING = "verifying"
-SWITCHING = "switching"
-REBOOTING = "rebooting"
-FAILED = "failed"
+_IDLE = const("idle")
+_CONNECTING = const("connecting")
+_ATTESTING = const("attesting")
+_RECEIVING = const("receiving")
+_VERIFYING = const("verifying")
+_SWITCHING = const("switching")
+_REBOOTING = const("rebooting")
+_FAILED = const("failed")
 
 _NEXT_STATE = {
-    (IDLE, "attempt"): CONNECTING,
-    (FAILED, "attempt"): CONNECTING,
-    (CONNECTING, "connected"): ATTESTING,
-    (CONNECTING, "accepted"): RECEIVING,  # insecure mode: nobody is attested
-    (ATTESTING, "accepted"): RECEIVING,
-    (RECEIVING, "whole"): VERIFYING,
-    (VERIFYING, "verified"): SWITCHING,
-    (SWITCHING, "switched"): REBOOTING,
-    (CONNECTING, "failed"): FAILED,
-    (ATTESTING, "failed"): FAILED,
-    (RECEIVING, "failed"): FAILED,
-    (VERIFYING, "failed"): FAILED,
-    (SWITCHING, "failed"): FAILED,
+    (_IDLE, "attempt"): _CONNECTING,
+    (_FAILED, "attempt"): _CONNECTING,
+    (_CONNECTING, "connected"): _ATTESTING,
+    (_CONNECTING, "accepted"): _RECEIVING,  # insecure mode: nobody is attested
+    (_ATTESTING, "accepted"): _RECEIVING,
+    (_RECEIVING, "whole"): _VERIFYING,
+    (_VERIFYING, "verified"): _SWITCHING,
+    (_SWITCHING, "switched"): _REBOOTING,
+    (_CONNECTING, "failed"): _FAILED,
+    (_ATTESTING, "failed"): _FAILED,
+    (_RECEIVING, "failed"): _FAILED,
+    (_VERIFYING, "failed"): _FAILED,
+    (_SWITCHING, "failed"): _FAILED,
 }
 
 _READ_BYTES = const(4096)
@@ -48,7 +48,7 @@ class Session:
     def __init__(self, slot, expected, trust):
         self.slot = slot
         self.slot_label = slot.info()[4]
-        self.state = IDLE
+        self.state = _IDLE
         self.attempt = 0
         self.cancelled = False  # asyncio can lose a cancellation; this cannot be lost
         self._slot_bytes = slot.info()[3]
@@ -109,9 +109,9 @@ class Session:
         is written. Within a segment nothing is allocated where the room was a whole sector and is
         full. Raises OtaError as soon as the bytes cannot become an acceptable image.
         """
-        if self.state == ATTESTING:
+        if self.state == _ATTESTING:
             self._go("accepted")
-        self._expect(RECEIVING)
+        self._expect(_RECEIVING)
         self._check_cancelled()
         room = self._writer.room()
         try:
@@ -135,7 +135,7 @@ class Session:
 
     def end_of_stream(self):
         """The stream ended. Raises PeerError when that is too early."""
-        if self.state == ATTESTING:
+        if self.state == _ATTESTING:
             raise OtaError(
                 "attestation-refused",
                 "the agent closed without one byte of firmware: this board was not accepted",
@@ -174,7 +174,7 @@ class Session:
 
     def switch(self):
         """Make the slot bootable and the one that boots next. Raises OtaError."""
-        self._expect(SWITCHING)
+        self._expect(_SWITCHING)
         self._check_cancelled()
         self._writer.release()
         try:

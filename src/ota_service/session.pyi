@@ -6,15 +6,6 @@ from .errors import OtaError
 from .service import _Partition
 from .trust import Trust
 
-IDLE: str
-CONNECTING: str
-ATTESTING: str
-RECEIVING: str
-VERIFYING: str
-SWITCHING: str
-REBOOTING: str
-FAILED: str
-
 class Session:
     slot: _Partition
     slot_label: str

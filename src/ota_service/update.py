@@ -8,7 +8,7 @@ import asyncio
 
 from esp_image import acceptance
 
-from . import compat, confirmation, insecure, protocol1, secure_version, trust
+from . import compat, confirmation, protocol1, secure_version, trust
 from .errors import OtaError, PeerError
 from .patience import Patience
 from .session import Session
@@ -52,6 +52,8 @@ class Update:
         """The eight steps of the architecture page; 1, the request, has been parsed."""
         service, config, patience = self._service, self._config, self._patience
         if config.insecure:
+            from . import insecure
+
             taking = insecure.receive(session, config, patience, service)
             await patience.watch(taking, "nobody connected", config.first_byte_s)
         else:
@@ -85,17 +87,12 @@ class Update:
     async def _new_session(self):
         """Refuses what no attempt can help; raises OtaError."""
         board, config = self._board, self._config
-        if not (config.agent_ca or config.insecure):
-            raise OtaError("no-agent-ca", "no CA certificate for the agent is configured")
         if confirmation.read_entries(board) is None:
             raise OtaError("no-otadata", "the partition table has no otadata")
         if confirmation.is_pending(board):
             raise OtaError("not-confirmed", "the running firmware has not confirmed itself yet")
         running = board.running_partition()
         slot = _spare_slot(running)
-        if not config.insecure:
-            await self._service.set_clock()
-            await self._service.device_certificate()
         steps = trust.find_trust_steps(board, config.trusted_keys, config.allow_unsigned)
         found = await self._service.stepped(steps)
         descriptor = self._service.descriptor

@@ -1,7 +1,8 @@
 """`python -m virtual_esp32 FLASH` and `micropython -m virtual_esp32 FLASH`: power a board.
 
 Boots the flash file and runs the example application until interrupted. Options as those of
-`ota-service board run`: --http HOST:PORT, --agent-ca FILE (DER, or PEM), --policy, --project.
+`ota-service board run`: --http HOST:PORT, --config FILE (JSON), and, before what stands in there,
+--agent-ca FILE (DER, or PEM), --policy, --project.
 Exit codes: 0 done, 1 failed, 2 usage.
 """
 
@@ -13,7 +14,7 @@ from dice.pem import from_pem
 from ota_service import compat
 from ota_service.request import is_dns_name, is_ipv4
 
-from .application import Application
+from .application import Application, read_settings
 from .board import VirtualBoard, power_on
 from .compat import error_text
 from .efuse import EFuse
@@ -21,10 +22,10 @@ from .errors import VirtualBoardError
 from .flash import NorFlash
 
 _USAGE = (
-    "usage: -m virtual_esp32 FLASH [--http HOST:PORT] [--agent-ca FILE] [--policy POLICY] "
-    "[--project NAME]"
+    "usage: -m virtual_esp32 FLASH [--http HOST:PORT] [--config FILE] [--agent-ca FILE] "
+    "[--policy POLICY] [--project NAME]"
 )
-_OPTIONS = ("--http", "--agent-ca", "--policy", "--project")
+_OPTIONS = ("--http", "--config", "--agent-ca", "--policy", "--project")
 _POLICIES = ("different", "newer", "any")
 
 
@@ -71,8 +72,17 @@ def _read_certificate(path):
     return content
 
 
+def _read_settings(path):
+    try:
+        return read_settings(path)
+    except OSError as error:
+        raise _UsageError("--config %s: %s" % (path, error_text(error)))
+    except ValueError as error:
+        raise _UsageError("--config %s: %s" % (path, error))
+
+
 def _settings(options):
-    settings = {}
+    settings = _read_settings(options["--config"]) if "--config" in options else {}
     if "--agent-ca" in options:
         settings["agent_ca"] = _read_certificate(options["--agent-ca"])
     if options.get("--policy", _POLICIES[0]) not in _POLICIES:

@@ -4,10 +4,40 @@ What a user's own firmware would do in its main.py, on a virtual board. It confi
 its own endpoints answer.
 """
 
+import json
+
 import esp32_akri
-from ota_service import OtaService, self_test
+from ota_service import OtaService, compat, self_test
+from ota_service.config import Config
+
+from .compat import error_text
 
 _DEMO_TEMPERATURE = "25.0"
+
+
+def read_settings(path):
+    """The settings in a JSON file, checked; its CA certificates have been read.
+
+    Raises OSError for a file that cannot be read, ValueError naming what is wrong in it.
+    """
+    with open(path, "rb") as file:
+        content = file.read()
+    try:
+        settings = json.loads(content)
+    except (ValueError, RuntimeError) as error:  # RuntimeError: nested too deeply
+        raise ValueError("not JSON: %s" % error)
+    if not isinstance(settings, dict):
+        raise ValueError("expected a JSON object of settings")
+    try:
+        config = Config(path)
+    except OSError as error:
+        raise ValueError("agent_ca: %s" % error_text(error))
+    try:
+        compat.tls().client_context(config.agent_ca)  # reads them as the update will
+    except (OSError, ValueError):
+        raise ValueError("agent_ca: not a certificate")
+    settings["agent_ca"] = config.agent_ca
+    return settings
 
 
 class Application:
@@ -40,6 +70,7 @@ class Application:
         server.set_handler_generic("/info", "GET", service.info_handler)
         server.set_handler_generic("/onboard", "GET", service.onboard_request_handler)
         server.set_handler_generic("/temp", "GET", lambda req: _DEMO_TEMPERATURE)
+        self._warn(service.config)
         task = server.start(self._host, self._port)
         try:
             await server.started()
@@ -62,6 +93,20 @@ class Application:
         finally:
             await service.end()
             await server.end()
+
+    def _warn(self, config):
+        """What takes away from the board's security is in its log from the start."""
+        if config.insecure:
+            self._event(
+                "INSECURE",
+                "`insecure` is on: an update takes a raw image from whoever connects to TCP port "
+                "%d, without TLS" % config.insecure_port,
+            )
+        if config.allow_unsigned:
+            self._event(
+                "INSECURE",
+                "`allow_unsigned` is on: where no key is trusted, unsigned firmware is installed",
+            )
 
     def _all_settings(self, board):
         settings = dict(self._settings or {})

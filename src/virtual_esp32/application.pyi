@@ -5,6 +5,8 @@ from ota_service import OtaService
 
 from .board import VirtualBoard
 
+def read_settings(path: str) -> dict[str, Any]: ...
+
 class Application:
     service: OtaService | None
     def __init__(

@@ -223,6 +223,13 @@ def test_confirmation_keeps_the_time_as_the_floor():
     assert clock.floor(again, None) == kept(board)
 
 
+def test_hardware_that_keeps_time_gets_no_floor():
+    board = new_board(since=None)
+    operations = board.flash.operations
+    clock.raise_floor(board)
+    assert board.flash.operations == operations
+
+
 def test_the_floor_is_never_lowered():
     board = new_board()
     keep(board, BUILT)

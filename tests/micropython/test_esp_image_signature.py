@@ -8,6 +8,7 @@ from hashlib import sha256
 from esp_image import ImageError, readback, signature
 from esp_image.build import build_app
 from esp_image.chips import ECDSA_P256
+from esp_image.key_digest import ecdsa_key_digest
 from ota_crypto import p256
 
 SECTOR_BYTES = 4096
@@ -51,8 +52,8 @@ def sector_for(padded):
     fields += reversed_bytes(r) + reversed_bytes(s)
     fields += bytes(1196 - len(fields))
     block = fields + struct.pack("<I", crc32(fields)) + bytes(16)
-    key_digest = signature.ecdsa_key_digest(ECDSA_P256, x, y)
-    return block + b"\xff" * (SECTOR_BYTES - len(block)), key_digest
+    digest = ecdsa_key_digest(ECDSA_P256, x, y)
+    return block + b"\xff" * (SECTOR_BYTES - len(block)), digest
 
 
 def verify(image, **options):

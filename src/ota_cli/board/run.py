@@ -13,12 +13,13 @@ from dice import certificate
 from ota_cli import output
 from ota_cli.addresses import Address, listen_option
 from ota_cli.board.flash_file import opened
-from ota_cli.errors import CommandError
+from ota_cli.errors import EXIT_USAGE, CommandError
 from ota_cli.files import read_bytes
 from ota_cli.micropython_port import run_board
 from ota_service import compat
+from ota_service.config import Config
 from virtual_esp32 import VirtualBoardError
-from virtual_esp32.application import Application
+from virtual_esp32.application import Application, read_settings
 from virtual_esp32.board import power_on
 
 _FILE = click.Path(path_type=Path)
@@ -27,11 +28,15 @@ _FILE = click.Path(path_type=Path)
 @click.command()
 @click.argument("flash", type=_FILE)
 @listen_option("--http", "127.0.0.1:8032")
+@click.option(
+    "--config",
+    type=_FILE,
+    help="The component's settings as JSON; the options below win over it.",
+)
 @click.option("--agent-ca", type=_FILE, help="CA certificate of the agent, PEM or DER.")
 @click.option(
     "--policy",
-    default="different",
-    show_default=True,
+    show_default="different",
     type=click.Choice(["different", "newer", "any"]),
     help="What may be installed.",
 )
@@ -46,26 +51,50 @@ _FILE = click.Path(path_type=Path)
 def run(
     flash: Path,
     http: Address,
+    config: Path | None,
     agent_ca: Path | None,
-    policy: str,
+    policy: str | None,
     project: str | None,
     runtime: str,
 ) -> int:
     """Power the board: boot the flash file and run the example application until interrupted.
 
-    It serves /info, /onboard, /update and /temp. Without --agent-ca it refuses every update.
-    --runtime micropython needs the extra esp32-ota-service[micropython].
+    It serves /info, /onboard, /update and /temp. Without the agent's CA it refuses every
+    update. --runtime micropython needs the extra esp32-ota-service[micropython].
     """
-    certificates = _certificates(agent_ca)
+    settings = _settings(config, agent_ca, policy, project)
     if runtime == "micropython":
-        options = ["--policy", policy]
-        options += ["--project", project] if project else []
-        options += ["--agent-ca", str(agent_ca)] if agent_ca else []
+        given = {
+            "--config": config, "--agent-ca": agent_ca, "--policy": policy, "--project": project,
+        }  # fmt: skip
+        options = [str(part) for option in given.items() if option[1] is not None for part in option]
         with opened(flash):
             return run_board(flash, http, options)
-    settings = {"policy": policy, "project": project, "agent_ca": certificates}
     _run_here(flash, http, settings)
     return 0
+
+
+def _settings(
+    config: Path | None, agent_ca: Path | None, policy: str | None, project: str | None
+) -> dict[str, Any]:
+    """Those of the file, and before them those of the command line. Raises CommandError."""
+    settings = _read_settings(config) if config is not None else {}
+    given = {"agent_ca": _certificates(agent_ca), "policy": policy, "project": project}
+    settings.update({name: value for name, value in given.items() if value is not None})
+    try:
+        Config(settings)
+    except ValueError as error:
+        raise CommandError(f"--{error}", EXIT_USAGE) from None
+    return settings
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        return read_settings(str(path))
+    except OSError as error:
+        raise CommandError(f"configuration {path}: {(error.strerror or str(error)).lower()}") from None
+    except ValueError as error:
+        raise CommandError(f"configuration {path}: {error}") from None
 
 
 def _run_here(flash: Path, http: Address, settings: dict[str, Any]) -> None:
@@ -96,9 +125,9 @@ async def _until_signalled(work: Coroutine[Any, Any, None]) -> None:
         await task
 
 
-def _certificates(path: Path | None) -> list[bytes]:
+def _certificates(path: Path | None) -> list[bytes] | None:
     if path is None:
-        return []
+        return None
     content = read_bytes(path, "CA certificate")
     try:
         if not content.startswith(b"\x30"):
