@@ -4,10 +4,12 @@ Open Profile for DICE, "X.509 Certificates": a SEQUENCE of explicitly tagged opt
 Only read here: `certificate_writer` writes it.
 """
 
+from ota_crypto.compat import const
+
 from . import der
 from .errors import CertificateError
 
-_HASH_BYTES = 64
+_HASH_BYTES = const(64)
 
 
 class DiceExtension:

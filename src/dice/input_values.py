@@ -1,8 +1,9 @@
 """The measurements a DICE layer takes in (Open Profile for DICE, "Input Values")."""
 
 from ota_crypto import sha512
+from ota_crypto.compat import const
 
-_FIELD_BYTES = 64
+_FIELD_BYTES = const(64)
 _ZEROS = bytes(_FIELD_BYTES)
 
 MODE_NOT_INITIALIZED = 0

@@ -8,12 +8,14 @@ import asyncio
 
 from microdot import Request
 
+from ota_crypto.compat import const
+
 REQUEST_S = 5
 ANSWER_S = 30
-_MAX_HEAD_BYTES = 4096
-_MAX_HEADERS = 64
-_CHUNK_BYTES = 512
-_BAD_REQUEST = b"HTTP/1.0 400 Bad Request\r\nContent-Length: 12\r\n\r\nBad request\n"
+_MAX_HEAD_BYTES = const(4096)
+_MAX_HEADERS = const(64)
+_CHUNK_BYTES = const(512)
+_BAD_REQUEST = const(b"HTTP/1.0 400 Bad Request\r\nContent-Length: 12\r\n\r\nBad request\n")
 
 
 class BadRequest(Exception):

@@ -4,6 +4,7 @@ Not checked here: whether the image is whole and intact (`parser`), whose it is 
 """
 
 from . import chips
+from .compat import const
 from .errors import Refused
 
 DIFFERENT = "different"
@@ -12,6 +13,7 @@ ANY = "any"
 
 # "No limit" in a maximum revision: ESP-IDF bootloader_common_loader.c, IS_FIELD_SET.
 _UNSET = (0, 65535)
+_ESP32 = const(0)
 
 
 class Expected:
@@ -106,7 +108,7 @@ def require_chip(header, expected, bootloader=False):
 
 def _check_efuse_block(header, descriptor, expected):
     """Source: bootloader_common_check_efuse_blk_validity; the ESP32 has no such revision."""
-    if header.chip_id == chips.CHIPS["esp32"].id:
+    if header.chip_id == _ESP32:
         return []
     minimum = descriptor.min_efuse_block_rev
     return _check_revision(

@@ -6,15 +6,17 @@ SOC_EFUSE_SECURE_BOOT_KEY_DIGESTS, SOC_MMU_PAGE_SIZE_CONFIGURABLE), bootloader K
 (BOOTLOADER_OFFSET_IN_FLASH).
 """
 
-_PAGE_BYTES = 0x10000
-_SMALLEST_PAGE_BYTES = 0x2000
+from .compat import const
+
+_PAGE_BYTES = const(0x10000)
+_SMALLEST_PAGE_BYTES = const(0x2000)
 _PAGE_LOG2 = (13, 18)
 
-RSA = "rsa-3072"
-ECDSA_P192 = "ecdsa-p192"
-ECDSA_P256 = "ecdsa-p256"
-ECDSA_P384 = "ecdsa-p384"
-V1 = "v1-ecdsa-p256"
+RSA = const("rsa-3072")
+ECDSA_P192 = const("ecdsa-p192")
+ECDSA_P256 = const("ecdsa-p256")
+ECDSA_P384 = const("ecdsa-p384")
+V1 = const("v1-ecdsa-p256")
 
 
 class Chip:
@@ -58,58 +60,63 @@ class Chip:
         return _SMALLEST_PAGE_BYTES
 
 
-def _shared(end):
-    """Chips whose data and code are mapped through one range of addresses."""
-    return (0x42000000, end), (0x42000000, end)
-
-
-_LIST = (
-    Chip(
-        "esp32", 0, 0x1000, (0x3F400000, 0x3F800000), (0x400D0000, 0x40400000), (V1, RSA), 1
-    ),
-    Chip("esp32s2", 2, 0x1000, (0x3F000000, 0x3FF80000), (0x40080000, 0x40800000), (RSA,)),
-    Chip("esp32c3", 5, 0, (0x3C000000, 0x3C800000), (0x42000000, 0x42800000), (RSA,)),
-    Chip("esp32s3", 9, 0, (0x3C000000, 0x3E000000), (0x42000000, 0x44000000), (RSA,)),
-    Chip(
-        "esp32c2", 12, 0, (0x3C000000, 0x3C400000), (0x42000000, 0x42400000),
-        (ECDSA_P192, ECDSA_P256), 1, 16, True,
-    ),
-    Chip("esp32c6", 13, 0, *_shared(0x43000000), (RSA, ECDSA_P192, ECDSA_P256), pages_vary=True),
-    Chip("esp32h2", 16, 0, *_shared(0x43000000), (RSA, ECDSA_P192, ECDSA_P256), pages_vary=True),
-    Chip(
-        "esp32p4", 18, 0x2000, (0x40000000, 0x44000000), (0x40000000, 0x44000000),
-        (RSA, ECDSA_P192, ECDSA_P256, ECDSA_P384),
-    ),
-    Chip("esp32c61", 20, 0, *_shared(0x44000000), (ECDSA_P192, ECDSA_P256), pages_vary=True),
-    Chip("esp32c5", 23, 0x2000, *_shared(0x44000000), (RSA, ECDSA_P192, ECDSA_P256, ECDSA_P384)),
+# One row a chip: Chip's arguments. Chip objects are made of those that are asked for.
+_TABLE = (
+    ("esp32", 0, 0x1000, (0x3F400000, 0x3F800000), (0x400D0000, 0x40400000), (V1, RSA), 1),
+    ("esp32s2", 2, 0x1000, (0x3F000000, 0x3FF80000), (0x40080000, 0x40800000), (RSA,)),
+    ("esp32c3", 5, 0, (0x3C000000, 0x3C800000), (0x42000000, 0x42800000), (RSA,)),
+    ("esp32s3", 9, 0, (0x3C000000, 0x3E000000), (0x42000000, 0x44000000), (RSA,)),
+    ("esp32c2", 12, 0, (0x3C000000, 0x3C400000), (0x42000000, 0x42400000),
+     (ECDSA_P192, ECDSA_P256), 1, 16, True),
+    ("esp32c6", 13, 0, (0x42000000, 0x43000000), (0x42000000, 0x43000000),
+     (RSA, ECDSA_P192, ECDSA_P256), 3, 32, True),
+    ("esp32h2", 16, 0, (0x42000000, 0x43000000), (0x42000000, 0x43000000),
+     (RSA, ECDSA_P192, ECDSA_P256), 3, 32, True),
+    ("esp32p4", 18, 0x2000, (0x40000000, 0x44000000), (0x40000000, 0x44000000),
+     (RSA, ECDSA_P192, ECDSA_P256, ECDSA_P384)),
+    ("esp32c61", 20, 0, (0x42000000, 0x44000000), (0x42000000, 0x44000000),
+     (ECDSA_P192, ECDSA_P256), 3, 32, True),
+    ("esp32c5", 23, 0x2000, (0x42000000, 0x44000000), (0x42000000, 0x44000000),
+     (RSA, ECDSA_P192, ECDSA_P256, ECDSA_P384)),
 )  # fmt: skip
 
-CHIPS = {}
-_BY_ID = {}
-for _chip in _LIST:
-    CHIPS[_chip.name] = _chip
-    _BY_ID[_chip.id] = _chip
+_made = {}
+
+
+def __getattr__(name):
+    """CHIPS: every chip by its name, for whoever needs them all."""
+    if name == "CHIPS":
+        return {row[0]: by_id(row[1]) for row in _TABLE}
+    raise AttributeError(name)
 
 
 def by_id(id):
     """The chip with this id in image headers, or None."""
-    return _BY_ID.get(id)
+    if id not in _made:
+        for row in _TABLE:
+            if row[1] == id:
+                _made[id] = Chip(*row)
+    return _made.get(id)
 
 
 def chip_name(id):
     """Name of the chip with this id. Raises ValueError for an unknown one."""
-    if id not in _BY_ID:
-        raise ValueError("chip id %d: expected one of %s" % (id, sorted(_BY_ID)))
-    return _BY_ID[id].name
+    chip = by_id(id)
+    if chip is None:
+        raise ValueError("chip id %s: expected one of %s" % (id, [row[1] for row in _TABLE]))
+    return chip.name
 
 
 def chip_id(name):
     """Id of the chip with this name. Raises ValueError for an unknown one."""
-    if name not in CHIPS:
-        raise ValueError("chip %r: expected one of %s" % (name, ", ".join(sorted(CHIPS))))
-    return CHIPS[name].id
+    for row in _TABLE:
+        if row[0] == name:
+            return row[1]
+    names = ", ".join(sorted([row[0] for row in _TABLE]))
+    raise ValueError("chip %r: expected one of %s" % (name, names))
 
 
 def describe(id):
     """`9 (esp32s3)`, or the bare number of an unknown chip: for messages."""
-    return "%d (%s)" % (id, _BY_ID[id].name) if id in _BY_ID else str(id)
+    chip = by_id(id)
+    return "%d (%s)" % (id, chip.name) if chip else str(id)

@@ -5,14 +5,15 @@ that: segments may not overlap in the chip's address space.
 """
 
 from . import chips
+from .compat import const
 from .errors import ImageError
 from .header import DESCRIPTOR_BYTES
 
 SEGMENT_HEADER_BYTES = 8
-MAX_SEGMENT_BYTES = 0x1000000
+_MAX_SEGMENT_BYTES = const(0x1000000)
 
 # Below this address nothing is loaded: 0 is padding (should_load).
-_LOWEST_LOADED = 0x10000000
+_LOWEST_LOADED = const(0x10000000)
 
 
 class Segment:
@@ -34,7 +35,7 @@ def check_segment(segment, before, is_app):
     `segment-address`, `segment-overlap`.
     """
     last = segment.offset - 1
-    if segment.size & 3 or segment.size >= MAX_SEGMENT_BYTES:
+    if segment.size & 3 or segment.size >= _MAX_SEGMENT_BYTES:
         raise ImageError(
             "segment-length",
             "segment %d: length 0x%x, expected a multiple of 4 below 16 MiB"

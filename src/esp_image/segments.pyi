@@ -1,5 +1,4 @@
 SEGMENT_HEADER_BYTES: int
-MAX_SEGMENT_BYTES: int
 
 class Segment:
     address: int

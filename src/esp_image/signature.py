@@ -5,11 +5,12 @@ that is). Not computed here: the digest of the image (`readback`, which also say
 """
 
 from . import chips, compat
+from .compat import const
 from .errors import ImageError
 from .signature_block import parse_sector
 
-_DIGEST_BYTES = 32
-_SHORT_DIGEST_BYTES = 16
+_DIGEST_BYTES = const(32)
+_SHORT_DIGEST_BYTES = const(16)
 
 
 def verify_steps(sector, image_digest, trusted, revoked=(), only_first_block=False, chip_id=None):

@@ -6,6 +6,7 @@ whole, each answer a largest size, and every field a type (`board_status`).
 
 import asyncio
 import json
+import re
 import ssl
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from ota_cli.addresses import is_host
 from ota_cli.board_status import Info, Status, WrongField, parse_info, parse_status
 from ota_cli.errors import EXIT_USAGE, CommandError
 from ota_cli.output import printable
+from ota_cli.trigger_key import proof
 from ota_service.errors import BadRequest
 from ota_service.request import is_ipv4, parse_address
 
@@ -29,6 +31,14 @@ class UpdateRequest(NamedTuple):
 
     body: bytes
     content_type: str
+
+
+class _Answer(NamedTuple):
+    """retry_after: the header of this name as it is."""
+
+    code: int
+    body: bytes
+    retry_after: str
 
 
 def update_request(agent: str) -> UpdateRequest:
@@ -47,20 +57,30 @@ def update_request(agent: str) -> UpdateRequest:
 
 
 class Board:
-    """A board's HTTP endpoints. Raises CommandError."""
+    """A board's HTTP endpoints. Raises CommandError.
 
-    def __init__(self, url: str) -> None:
+    trigger_key: 32 bytes, proved with every request that starts or cancels an update.
+    """
+
+    def __init__(self, url: str, trigger_key: bytes | None = None) -> None:
         self.url = url
         self._base = _base_url(url)
+        self._trigger_key = trigger_key
 
     def start(self, request: UpdateRequest) -> str:
         """POST /update; the board's answer."""
-        answer = self._checked("POST", "/update", request).decode(errors="replace")
+        headers = {"Content-Type": request.content_type, **self._proof("POST", request.body)}
+        answer = self._checked("POST", "/update", request.body, headers).decode(errors="replace")
         if not answer.startswith(_ACCEPTED):
             raise CommandError(
                 f"{self.url}/update: expected `{_ACCEPTED}`, found `{_shown(answer)}`"
             )
         return printable(answer.strip())
+
+    def cancel(self) -> str:
+        """DELETE /update; the board's answer."""
+        answer = self._checked("DELETE", "/update", headers=self._proof("DELETE", b""))
+        return _shown(answer.decode(errors="replace"))
 
     def status(self) -> Status:
         """GET /update."""
@@ -78,6 +98,16 @@ class Board:
         except WrongField as error:
             raise CommandError(f"{self.url}/info: {error}") from None
 
+    def _proof(self, method: str, body: bytes) -> dict[str, str]:
+        if self._trigger_key is None:
+            return {}
+        nonce = self.status().nonce
+        if nonce is None:
+            raise CommandError(
+                f"{self.url}: this board has no trigger key; leave out --trigger-key"
+            )
+        return proof(self._trigger_key, nonce, method, body)
+
     def _json(self, path: str) -> dict[str, Any]:
         try:
             value = json.loads(self._checked("GET", path))
@@ -87,44 +117,63 @@ class Board:
             raise CommandError(f"{self.url}{path}: expected a JSON object")
         return value
 
-    def _checked(self, method: str, path: str, request: UpdateRequest | None = None) -> bytes:
+    def _checked(
+        self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+    ) -> bytes:
         """The body of a 200 answer."""
         try:
-            code, body = asyncio.run(self._exchange(method, path, request))
+            answer = asyncio.run(self._exchange(method, path, body, headers or {}))
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise Unreachable(f"{self.url}: {_reason(error)}") from None
-        if code == 405 and method == "GET":
+        if answer.code == 200:
+            return answer.body
+        if answer.code == 405 and method == "GET":
             raise CommandError(
                 f"{self.url}: the board does not report its updates (a C original?); use --no-wait"
             )
-        if code != 200:
-            said = _shown(body.decode(errors="replace"))
-            exit_code = EXIT_USAGE if code == 400 else 1
-            raise CommandError(f"{self.url}{path}: {code}: {said}", exit_code)
-        return body
+        reason = None if method == "GET" else self._refusal(answer, method)
+        if reason is not None:
+            raise CommandError(f"{self.url}: {reason}")
+        said = _shown(answer.body.decode(errors="replace"))
+        exit_code = EXIT_USAGE if answer.code == 400 else 1
+        raise CommandError(f"{self.url}{path}: {answer.code}: {said}", exit_code)
+
+    def _refusal(self, answer: _Answer, method: str) -> str | None:
+        """Why the board does not start or cancel an update, where its status tells."""
+        said = _shown(answer.body.decode(errors="replace"))
+        if answer.code == 401 and self._trigger_key is None:
+            return "the board asks for its trigger key: give --trigger-key"
+        if answer.code == 401:
+            return "the trigger key is not this board's, or another request came first"
+        if answer.code == 403:
+            return f"the board refuses this agent: {said}"
+        if answer.code == 404 and method == "DELETE":
+            return "no update is running"
+        if answer.code == 409:
+            return "the board is at an update already; --cancel ends it"
+        if answer.code == 429:
+            return f"failed updates made the board pause: {_try_again(answer.retry_after)}"
+        return None
 
     async def _exchange(
-        self, method: str, path: str, request: UpdateRequest | None
-    ) -> tuple[int, bytes]:
-        """Status and body. The deadline is for all of it, however slowly the bytes come."""
-        headers = {"Accept-Encoding": "identity"}
-        if request is not None:
-            headers["Content-Type"] = request.content_type
+        self, method: str, path: str, body: bytes, headers: dict[str, str]
+    ) -> _Answer:
+        """The deadline is for all of it, however slowly the bytes come."""
         async with (
             asyncio.timeout(_DEADLINE_S),
             httpx.AsyncClient(
                 base_url=self._base, timeout=_DEADLINE_S, trust_env=False, verify=self._tls
             ) as client,
             client.stream(
-                method, path, content=request.body if request else None, headers=headers
+                method, path, content=body, headers={"Accept-Encoding": "identity", **headers}
             ) as response,
         ):
-            body = b""
+            said = b""
             async for piece in response.aiter_raw():
-                body += piece
-                if len(body) > _MOST_BYTES:
+                said += piece
+                if len(said) > _MOST_BYTES:
                     raise CommandError(f"{self.url}{path}: an answer of over {_MOST_BYTES} bytes")
-            return response.status_code, body
+            return _Answer(response.status_code, said, response.headers.get("Retry-After", ""))
 
     @cached_property
     def _tls(self) -> ssl.SSLContext | bool:
@@ -151,6 +200,13 @@ def _base_url(url: str) -> httpx.URL:
 def _shown(text: str) -> str:
     """A stranger's text as one line that is not too long."""
     return printable(" ".join(text[:400].split())[:200])
+
+
+def _try_again(retry_after: str) -> str:
+    """RFC 9110, 10.2.3; a date there is not what boards send."""
+    if re.fullmatch(r"[0-9]{1,9}", retry_after):
+        return f"try again in {int(retry_after)} s"
+    return "try again later"
 
 
 def _reason(error: Exception) -> str:

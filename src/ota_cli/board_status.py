@@ -1,5 +1,6 @@
 """What a board says of itself, checked: a wrong type is an error, never a wrong conclusion."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,8 @@ class Failure:
 class Status:
     """The answer to GET /update. received, total: bytes; total is None while unknown.
 
-    running: label of the slot. confirmed: whether its image passed its self-test.
+    running: label of the slot. confirmed: whether its image passed its self-test. nonce: what the
+    next request has to prove the trigger key with, None where none is set.
     """
 
     state: str
@@ -34,6 +36,7 @@ class Status:
     confirmed: bool
     error: Failure | None
     attempt: int
+    nonce: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ def parse_status(fields: dict[str, Any]) -> Status:
         confirmed=_bool(fields, "confirmed"),
         error=_failure(fields),
         attempt=_count(fields, "attempt") if "attempt" in fields else 0,
+        nonce=_nonce(fields),
     )
 
 
@@ -76,6 +80,14 @@ def _failure(fields: dict[str, Any]) -> Failure | None:
     except WrongField:
         pass
     raise WrongField("error: expected null or an object of code and message, both texts")
+
+
+def _nonce(fields: dict[str, Any]) -> str | None:
+    """As it is, for a header."""
+    value = fields.get("nonce")
+    if value is None or (isinstance(value, str) and re.fullmatch(r"[!-~]{1,128}", value)):
+        return value
+    raise WrongField("nonce: expected up to 128 visible ASCII characters")
 
 
 def _text(fields: dict[str, Any], name: str, default: object = None) -> str:

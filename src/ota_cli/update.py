@@ -2,15 +2,17 @@
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from ota_cli import output
-from ota_cli.board_client import Board, Unreachable, update_request
+from ota_cli.board_client import Board, Unreachable, UpdateRequest, update_request
 from ota_cli.board_status import Info, Status
 from ota_cli.errors import CommandError
+from ota_cli.trigger_key import read_trigger_key
 
 _POLL_S = 0.1
 _DEADLINE_S = 15 * 60.0
@@ -20,28 +22,44 @@ _UNSEEN_S = 5.0
 
 @click.command()
 @click.argument("url")
+@click.option("--agent", metavar="HOST[:PORT]", help="The agent, as the board reaches it.")
 @click.option(
-    "--agent", required=True, metavar="HOST[:PORT]", help="The agent, as the board reaches it."
+    "--trigger-key",
+    type=click.Path(path_type=Path),
+    help="The board's trigger key: a file of 64 hex digits, or 32 bytes "
+    "(openssl rand -hex 32 > trigger.key).",
 )
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Follow it to its end.")
-def update(url: str, agent: str, wait: bool) -> None:
+@click.option("--cancel", is_flag=True, help="Cancel the running update instead.")
+def update(url: str, agent: str | None, trigger_key: Path | None, wait: bool, cancel: bool) -> None:
     """Update the board at URL from an OTA agent.
 
     Exit code 0: the board came back with the new firmware and confirmed it. 1: it keeps the
     firmware it had; the reason is printed.
     """
-    request = update_request(agent)
-    board = Board(url)
-    if not wait:
+    if cancel == (agent is not None):
+        raise click.UsageError("expected either --agent or --cancel")
+    request = update_request(agent) if agent is not None else None
+    board = Board(url, read_trigger_key(trigger_key) if trigger_key is not None else None)
+    if request is None:
+        output.say(f"{url}: {board.cancel()}")
+    elif wait:
+        _update(board, request)
+    else:
         output.say(board.start(request))
-        return
+
+
+def _update(board: Board, request: UpdateRequest) -> None:
+    """Start an update and follow it to its end. Raises CommandError."""
     before = board.status()
     running = _version(board.info(), before)
-    board.start(request)
-    output.say(f"{url} runs {running}")
+    answer = board.start(request)
+    output.say(f"{board.url} runs {running}")
+    if "(Insecure)" in answer:
+        output.say(f"{board.url} takes a raw image from whoever connects: it is in insecure mode")
     after = Follower(board, before).follow()
     now = _version(board.info(), after)
-    output.say(f"{url} runs {now}, confirmed")
+    output.say(f"{board.url} runs {now}, confirmed")
 
 
 def _version(info: Info, status: Status) -> str:

@@ -4,10 +4,11 @@ Only verification: no private key ever comes here.
 """
 
 from . import backend, steps
+from .compat import const
 from .hashes import by_name, sizes
 
-_MINIMUM_MODULUS_BITS = 2048
-_MAXIMUM_MODULUS_BITS = 4096
+_MINIMUM_MODULUS_BITS = const(2048)
+_MAXIMUM_MODULUS_BITS = const(4096)
 
 
 def verify(n, e, digest, signature, hash_name="sha256", salt_bytes=32):

@@ -16,13 +16,13 @@ from time import gmtime
 from .compat import const
 from .errors import BadRequest, OtaError
 
-_NAMESPACE = "ota"
-_KEY = "time"  # i32, seconds since 2000-01-01
+_NAMESPACE = const("ota")
+_KEY = const("time")  # i32, seconds since 2000-01-01
 _NOT_FOUND = const(-0x1102)  # ESP_ERR_NVS_NOT_FOUND, nvs.h
 _YEAR_2000 = const(946684800)
 _I32_MAX = const(0x7FFFFFFF)  # in January 2068
 _DAY_S = const(86400)
-_MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
+_MONTHS = const("JanFebMarAprMayJunJulAugSepOctNovDec")
 _DAYS_BEFORE = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
 
 

@@ -2,6 +2,8 @@
 
 from binascii import unhexlify
 
+from .compat import const
+
 # Setting: default, and what it has to be (see _CHECKS).
 _SETTINGS = {
     "agent_ca": ((), None),
@@ -28,7 +30,7 @@ _SETTINGS = {
     "insecure_port": (3333, "port"),
 }
 _POLICIES = ("different", "newer", "any")
-_MAX_SECONDS = 86400
+_MAX_SECONDS = const(86400)
 
 
 class Config:
@@ -174,9 +176,9 @@ def _key(name, key):
 
 
 def _agent(entry):
-    from . import gate
+    from . import allow_list
 
     try:
-        return gate.parse_agent(entry)
+        return allow_list.parse_entry(entry)
     except (ValueError, AttributeError):
         raise ValueError("allowed_agents %r: expected A.B.C.D, A.B.C.D/BITS or a name" % (entry,))

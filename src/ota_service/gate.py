@@ -48,8 +48,11 @@ class Gate:
 
     def require_allowed(self, host):
         """Raises BadRequest 403 unless the agent is on the allow-list, where there is one."""
-        allowed = self._config.allowed_agents
-        if allowed and not any(_covers(entry, host) for entry in allowed):
+        if not self._config.allowed_agents:
+            return
+        from .allow_list import covers
+
+        if not any(covers(entry, host) for entry in self._config.allowed_agents):
             text = "agent %s is not on this board's allow-list" % host
             raise BadRequest(text, 403, "agent-not-allowed")
 
@@ -88,40 +91,3 @@ class Gate:
     def _renew_nonce(self):
         if self._config.trigger_key is not None:
             self.nonce = hexlify(self._random(_NONCE_BYTES)).decode()
-
-
-def _covers(entry, host):
-    """entry: (network, mask) as integers, or a name in lower case."""
-    if isinstance(entry, str):
-        return host.lower() == entry
-    number = ipv4_number(host)
-    return number is not None and number & entry[1] == entry[0]
-
-
-def ipv4_number(text):
-    """An IPv4 address as an integer; None for a name."""
-    from .request import is_ipv4
-
-    if not is_ipv4(text):
-        return None
-    number = 0
-    for part in text.split("."):
-        number = number << 8 | int(part)
-    return number
-
-
-def parse_agent(text):
-    """An entry of the allow-list: `A.B.C.D`, `A.B.C.D/BITS`, or a DNS name. Raises ValueError."""
-    from .request import is_dns_name
-
-    address, slash, bits = text.partition("/")
-    number = ipv4_number(address)
-    if number is None and not slash and is_dns_name(text):
-        return text.lower()
-    digits = bits and len(bits) <= 2 and all("0" <= c <= "9" for c in bits)
-    if number is None or (slash and not (digits and int(bits) <= 32)):
-        raise ValueError("%r: expected A.B.C.D, A.B.C.D/BITS or a name" % (text,))
-    mask = 0xFFFFFFFF << (32 - int(bits)) & 0xFFFFFFFF if slash else 0xFFFFFFFF
-    if number & ~mask:
-        raise ValueError("%r: the address has bits beyond /%s" % (text, bits))
-    return number, mask

@@ -13,12 +13,12 @@ from .compat import const
 
 PORT = 123
 _PACKET_BYTES = const(48)
-_CLIENT = b"\x23"  # leap indicator 0, version 4, mode 3
+_CLIENT = const(b"\x23")  # leap indicator 0, version 4, mode 3
 _SERVER_MODE = const(4)
 _UNSYNCHRONISED = const(3)
 _MAX_STRATUM = const(15)
 _YEAR_2000 = const(946684800)
-_POLL_S = 0.03
+_POLL_S = const(0.03)
 
 
 class NtpError(Exception):

@@ -7,9 +7,10 @@ is its caller's part (`patience`).
 import asyncio
 
 from . import compat
+from .compat import const
 from .errors import OtaError, PeerError
 
-_END_S = 1
+_END_S = const(1)
 
 
 async def connect(host, port, config, certificate, board):

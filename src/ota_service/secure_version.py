@@ -7,8 +7,8 @@ floor is kept in NVS, and raised when new firmware confirms itself (architecture
 from .compat import const
 from .errors import OtaError
 
-_NAMESPACE = "ota"
-_KEY = "secure_version"
+_NAMESPACE = const("ota")
+_KEY = const("secure_version")
 _NOT_FOUND = const(-0x1102)  # ESP_ERR_NVS_NOT_FOUND, nvs.h
 _I32_MAX = const(0x7FFFFFFF)
 

@@ -3,9 +3,10 @@
 import asyncio
 
 from . import compat
+from .compat import const
 from .errors import OtaError
 
-_LOOK_AGAIN_S = 0.1
+_LOOK_AGAIN_S = const(0.1)
 
 
 def standard(board, port=80, host="127.0.0.1", agent=None):

@@ -7,15 +7,14 @@ import asyncio
 import json
 
 from . import confirmation, secure_version
-from .config import Config
+from .compat import const, let_go
 from .descriptor import read_descriptor
 from .errors import BadRequest, OtaError
 from .gate import Gate
-from .request import parse_address, parse_update_request
 
 # Boards with an update under way: one at a time, whichever OtaService started it.
 _updating = []
-_ACCEPTED = "Received update request: About to update (%s)\n"
+_ACCEPTED = const("Received update request: About to update (%s)\n")
 
 
 class OtaService:
@@ -30,7 +29,7 @@ class OtaService:
 
     def __init__(self, board, settings=None, self_test=None, on_progress=None, on_event=None):
         self.board = board
-        self.config = Config(settings)
+        self.config = _checked(settings)
         self.gate = Gate(self.config, board.random)
         self._self_test = self_test
         self._on_progress = on_progress
@@ -157,6 +156,8 @@ class OtaService:
         Ends with the board's reset. Raises OtaError; the board then keeps what it had. The
         allow-list counts; trigger key and pause are for requests.
         """
+        from .request import parse_address
+
         host, port = parse_address(ip, self.config.agent_port)
         self.gate.require_allowed(host)
         self._refuse_second()
@@ -183,6 +184,8 @@ class OtaService:
     def _admit(self, req):
         """(host, port) of a request that may start an update. Raises BadRequest."""
         self.gate.require_key(req, "POST")
+        from .request import parse_update_request
+
         content_type = req.headers.get("Content-Type")
         host, port = parse_update_request(req.body, content_type, self.config.agent_port)
         self.gate.require_allowed(host)
@@ -256,6 +259,7 @@ class OtaService:
         if not config.insecure:
             await self.device_certificate()
             await self._set_clock()
+        let_go("ota_service.request", "ota_service.clock")
         from .update import Update
 
         return Update(self, host, port)
@@ -329,6 +333,20 @@ class OtaService:
     def event(self, name, detail):
         """Tell the application."""
         _call(self._on_event, name, detail)
+
+
+class _Settings:
+    """What config.Config holds, without the code that checks it."""
+
+
+def _checked(settings):
+    from .config import Config
+
+    checked = _Settings()
+    for name, value in Config(settings).__dict__.items():
+        setattr(checked, name, value)
+    let_go("ota_service.config")
+    return checked
 
 
 def _call(hook, *arguments):

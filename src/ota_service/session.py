@@ -57,16 +57,18 @@ class Session:
         self._parser = None
         self._writer = None
         self._accepted = False
+        self._received = 0
+        self._total = None
 
     @property
     def received(self):
         """Image bytes received in this attempt."""
-        return self._parser.received if self._parser else 0
+        return self._parser.received if self._parser else self._received
 
     @property
     def total(self):
         """The image's whole length, None until its last segment header has passed."""
-        return self._parser.total_bytes if self._parser else None
+        return self._parser.total_bytes if self._parser else self._total
 
     @property
     def is_whole(self):
@@ -123,16 +125,6 @@ class Session:
             raise OtaError(error.code, error.message)
         self._writer.advance(count)
 
-    def feed(self, chunk):
-        """`take` for bytes that stand elsewhere: copies them into the room, piece by piece."""
-        at = 0
-        while at < len(chunk):
-            room = self.room()
-            count = min(len(room), len(chunk) - at)
-            room[:count] = chunk[at : at + count]
-            self.take(count)
-            at += count
-
     def end_of_stream(self):
         """The stream ended. Raises PeerError when that is too early."""
         if self.state == _ATTESTING:
@@ -157,6 +149,9 @@ class Session:
         self._go("whole")
         self._writer.finish()
         self._check_cancelled()
+        # What only the stream needed gives way to what verifying takes.
+        self._received, self._total = self.received, self.total
+        self._parser = None
         try:
             yield from readback.verify_slot_steps(
                 self._read_slot,

@@ -7,8 +7,8 @@ belongs until `release`: no path of the bootloader can boot a slot in between (b
 from .compat import const
 from .errors import OtaError
 
-SECTOR_BYTES = const(4096)
-WITHHELD_BYTES = const(16)
+_SECTOR_BYTES = const(4096)
+_WITHHELD_BYTES = const(16)
 _IOCTL_BLOCK_ERASE = const(6)
 _ERASED = b"\xff" * 64
 
@@ -22,11 +22,11 @@ class SlotWriter:
 
     def __init__(self, partition):
         self._partition = partition
-        self._sector = bytearray(SECTOR_BYTES)
+        self._sector = bytearray(_SECTOR_BYTES)
         self._view = memoryview(self._sector)
         self._filled = 0
         self._block = 0
-        self.withheld = bytearray(WITHHELD_BYTES)
+        self.withheld = bytearray(_WITHHELD_BYTES)
         self.touched = False
 
     def room(self):
@@ -40,15 +40,15 @@ class SlotWriter:
         Does not allocate. Raises OtaError("flash-write").
         """
         self._filled += count
-        if self._filled == SECTOR_BYTES:
+        if self._filled == _SECTOR_BYTES:
             self._flush()
 
     def finish(self):
         """Write the last, partly filled sector, padded with FF."""
         if not self._filled:
             return
-        while self._filled < SECTOR_BYTES:
-            count = min(len(_ERASED), SECTOR_BYTES - self._filled)
+        while self._filled < _SECTOR_BYTES:
+            count = min(len(_ERASED), _SECTOR_BYTES - self._filled)
             self._view[self._filled : self._filled + count] = _ERASED[:count]
             self._filled += count
         self._flush()
@@ -61,7 +61,7 @@ class SlotWriter:
         """Write the withheld bytes: from here on the slot can boot. They are read back."""
         try:
             self._partition.writeblocks(0, self.withheld, 0)
-            found = bytearray(WITHHELD_BYTES)
+            found = bytearray(_WITHHELD_BYTES)
             self._partition.readblocks(0, found, 0)
         except OSError as error:
             raise self._refused(error)
@@ -86,9 +86,9 @@ class SlotWriter:
         self._filled = 0
 
     def _write_first(self):
-        self.withheld[:] = self._view[:WITHHELD_BYTES]
+        self.withheld[:] = self._view[:_WITHHELD_BYTES]
         self._partition.ioctl(_IOCTL_BLOCK_ERASE, 0)
-        self._partition.writeblocks(0, self._view[WITHHELD_BYTES:], WITHHELD_BYTES)
+        self._partition.writeblocks(0, self._view[_WITHHELD_BYTES:], _WITHHELD_BYTES)
 
     def _refused(self, error):
         return OtaError("flash-write", "flash refused block %d: %s" % (self._block, error))

@@ -1,8 +1,5 @@
 from .service import _Partition
 
-SECTOR_BYTES: int
-WITHHELD_BYTES: int
-
 class SlotWriter:
     withheld: bytearray
     touched: bool

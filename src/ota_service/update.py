@@ -8,7 +8,7 @@ import asyncio
 
 from esp_image import acceptance
 
-from . import compat, confirmation, protocol1, secure_version, trust
+from . import compat, confirmation, secure_version, trust
 from .errors import OtaError, PeerError
 from .patience import Patience
 from .session import Session
@@ -60,6 +60,8 @@ class Update:
             certificate = await service.device_certificate()  # 2
             taking = self._receive(session, certificate)
             await patience.watch(taking, "no TLS connection", config.connect_s)
+        # What connects gives way to what verifies.
+        compat.let_go("ota_service.protocol1", "ota_service.tls_mbedtls")
         service.event("verifying", "%d bytes in %s" % (session.received, session.slot_label))
         await service.stepped(session.verify_steps())  # 7
         service.event("switching", "boot partition %s" % session.slot_label)
@@ -69,6 +71,8 @@ class Update:
 
     async def _receive(self, session, certificate):
         service, config, patience = self._service, self._config, self._patience
+        from . import protocol1
+
         where = "%s:%d" % (self._host, self._port)
         service.event("connecting", "%s, attempt %d" % (where, session.attempt))
         reader, writer = await protocol1.connect(
@@ -95,6 +99,8 @@ class Update:
         slot = _spare_slot(running)
         steps = trust.find_trust_steps(board, config.trusted_keys, config.allow_unsigned)
         found = await self._service.stepped(steps)
+        # Their turn comes again when the image is there.
+        compat.let_go("ota_crypto", "esp_image.signature", "esp_image.signature_block")
         descriptor = self._service.descriptor
         expected = acceptance.Expected(
             chip_id=board.chip_id,

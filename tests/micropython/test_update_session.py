@@ -45,10 +45,21 @@ def session_of(board):
     return session
 
 
+def feed(session, chunk):
+    """The bytes as the network side hands them over."""
+    at = 0
+    while at < len(chunk):
+        room = session.room()
+        count = min(len(room), len(chunk) - at)
+        room[:count] = chunk[at : at + count]
+        session.take(count)
+        at += count
+
+
 def receive(session, image, piece=1000):
     view = memoryview(image)
     for start in range(0, len(image), piece):
-        session.feed(view[start : start + piece])
+        feed(session, view[start : start + piece])
     assert session.is_whole
     assert session.received == session.total == len(image)
 
@@ -107,7 +118,7 @@ def test_a_strangers_image_fails_at_verification_and_can_never_boot():
 def test_a_failed_attempt_can_be_followed_by_a_good_one():
     board = new_board()
     session = session_of(board)
-    session.feed(NEW[:5000])
+    feed(session, NEW[:5000])
     assert code_of(session.end_of_stream) == "truncated"
     session.fail(OtaError("truncated", "cut"))
     session.begin_attempt()

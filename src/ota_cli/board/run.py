@@ -64,10 +64,14 @@ def run(
     """
     settings = _settings(config, agent_ca, policy, project)
     if runtime == "micropython":
-        given = {
-            "--config": config, "--agent-ca": agent_ca, "--policy": policy, "--project": project,
-        }  # fmt: skip
-        options = [str(part) for option in given.items() if option[1] is not None for part in option]
+        options: list[str] = []
+        for name, value in (
+            ("--config", config),
+            ("--agent-ca", agent_ca),
+            ("--policy", policy),
+            ("--project", project),
+        ):
+            options += [] if value is None else [name, str(value)]
         with opened(flash):
             return run_board(flash, http, options)
     _run_here(flash, http, settings)
@@ -92,7 +96,9 @@ def _read_settings(path: Path) -> dict[str, Any]:
     try:
         return read_settings(str(path))
     except OSError as error:
-        raise CommandError(f"configuration {path}: {(error.strerror or str(error)).lower()}") from None
+        raise CommandError(
+            f"configuration {path}: {(error.strerror or str(error)).lower()}"
+        ) from None
     except ValueError as error:
         raise CommandError(f"configuration {path}: {error}") from None
 
