@@ -7,6 +7,9 @@ import gc
 import sys
 import time
 
+if sys.implementation.name == "micropython":
+    from ballast_board import fits_in
+
 # this folder holds a dice.py of its own
 sys.path.pop(0)
 
@@ -80,28 +83,6 @@ def print_times():
     print("unit_us", round(min([elapsed_us(unit) for _ in range(ROUNDS)])))
 
 
-def fits_in(free_bytes):
-    """Whether a certificate can be made with so much of the heap free, in one piece."""
-    # made first, so that it does not grow and leave holes of its own
-    ballast = [None] * (gc.mem_free() // 256)
-    hole = bytearray(free_bytes)
-    at = 0
-    for size in (4096, 1024, 256, 64, 16):
-        try:
-            while at < len(ballast):
-                ballast[at] = bytearray(size)
-                at += 1
-        except MemoryError:
-            pass
-    del hole
-    gc.collect()
-    try:
-        make_certificate()
-    except MemoryError:
-        return False
-    return True
-
-
 def main(mode, argument=None):
     if mode == "time":
         if argument:
@@ -115,7 +96,7 @@ def main(mode, argument=None):
     else:
         if mode == "again":
             make_certificate()
-        print("enough" if fits_in(int(argument)) else "too small")
+        print("enough" if fits_in(int(argument), make_certificate) else "too small")
 
 
 main(*sys.argv[1:])

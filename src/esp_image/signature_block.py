@@ -72,8 +72,10 @@ class Block:
         # The chip computes with rinv and m' as they stand here; the key digest covers them.
         if n >> 3071 != 1 or not n & 1 or e < 3 or not e & 1:
             raise self._error("no RSA-3072 key")
+        # A shift by a literal would stand in the compiled code as a number of 768 bytes.
+        bits = 2 * 8 * _RSA_BYTES
         if (
-            _little(raw, 424, 384) != (1 << 6144) % n
+            _little(raw, 424, 384) != (1 << bits) % n
             or ((n & 0xFFFFFFFF) * _little(raw, 808, 4) + 1) & 0xFFFFFFFF
         ):
             raise self._error("its Montgomery constants are not those of its key")

@@ -29,16 +29,16 @@ def verify_steps(n, e, digest, signature, hash_name="sha256", salt_bytes=32):
     digest_bytes = sizes(hash_name)[0]
     if len(digest) != digest_bytes:
         raise ValueError("a %s digest is %d bytes, not %d" % (hash_name, digest_bytes, len(digest)))
-    if not (
-        n & 1
-        and 1 << (_MINIMUM_MODULUS_BITS - 1) <= n < 1 << _MAXIMUM_MODULUS_BITS
-        and e & 1
-        and 3 <= e < 1 << 32
-    ):
+    # The signature is as long as the modulus, so the modulus ends in its first byte.
+    before = 8 * (len(signature) - 1)
+    top = n >> before if before > 0 else 0
+    if not (0 < top < 256 and n & 1 and e & 1 and 3 <= e < 1 << 32):
         return False
-    modulus_bits = _bit_length(n)
+    modulus_bits = before + _bit_length(top)
+    if not _MINIMUM_MODULUS_BITS <= modulus_bits <= _MAXIMUM_MODULUS_BITS:
+        return False
     s = int.from_bytes(bytes(signature), "big")
-    if len(signature) != (modulus_bits + 7) // 8 or s >= n:
+    if s >= n:
         return False
     if backend.is_native():
         from . import rsa_native
@@ -49,10 +49,8 @@ def verify_steps(n, e, digest, signature, hash_name="sha256", salt_bytes=32):
 
 
 def _bit_length(n):
-    """MicroPython's integers have no bit_length()."""
+    """Of a small number: MicroPython's integers have no bit_length()."""
     bits = 0
-    while n >> bits + 32:
-        bits += 32
     while n >> bits:
         bits += 1
     return bits

@@ -2,8 +2,6 @@
 
 from binascii import unhexlify
 
-from .compat import const
-
 # Setting: default, and what it has to be (see _CHECKS).
 _SETTINGS = {
     "agent_ca": ((), None),
@@ -29,8 +27,15 @@ _SETTINGS = {
     "insecure": (False, "bool"),
     "insecure_port": (3333, "port"),
 }
+_MAY_BE_NONE = ("project", "ntp_host")
 _POLICIES = ("different", "newer", "any")
-_MAX_SECONDS = const(86400)
+_RANGES = {
+    "port": (1, 65535, "1 to 65535"),
+    "count": (1, 1000000, "a number from 1 on"),
+    "whole": (0, 1000000, "a number from 0 on"),
+    "delay": (0, 86400, "seconds, at most a day"),
+    "seconds": (0.001, 86400, "seconds, at most a day"),
+}
 
 
 class Config:
@@ -64,7 +69,7 @@ class Config:
         for name in _SETTINGS:
             default, kind = _SETTINGS[name]
             value = values.pop(name, default)
-            if kind is not None and not (value is None and default is None):
+            if kind is not None and not (value is None and name in _MAY_BE_NONE):
                 _check(name, value, kind)
             setattr(self, name, value)
         if values:
@@ -82,21 +87,15 @@ class Config:
 
 
 def _check(name, value, kind):
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    is_whole = is_number and int(value) == value
     if kind == "text":
         ok, expected = isinstance(value, str) and bool(value), "a text"
     elif kind == "bool":
         ok, expected = isinstance(value, bool), "true or false"
-    elif kind == "port":
-        ok, expected = is_whole and 1 <= value <= 65535, "1 to 65535"
-    elif kind == "count":
-        ok, expected = is_whole and value >= 1, "a number from 1 on"
-    elif kind == "whole":
-        ok, expected = is_whole and value >= 0, "a number from 0 on"
     else:
-        low = 0 if kind == "delay" else 0.001
-        ok, expected = is_number and low <= value <= _MAX_SECONDS, "seconds, at most a day"
+        low, high, expected = _RANGES[kind]
+        types = (int,) if kind in ("port", "count", "whole") else (int, float)
+        # A bool is an int on CPython; not a number compares false.
+        ok = type(value) in types and low <= value <= high
     if not ok:
         raise ValueError("%s %r: expected %s" % (name, value, expected))
 
@@ -128,12 +127,16 @@ def _beside(folder, name):
 def _certificates(value):
     if isinstance(value, (bytes, bytearray, str)):
         value = [value]
+    if not isinstance(value, (list, tuple)):
+        raise ValueError("agent_ca %r: expected certificates, or files that hold them" % (value,))
     found = []
     for item in value:
         if isinstance(item, str) and "-----BEGIN" not in item:
             with open(item, "rb") as file:
                 item = file.read()
-        if bytes(item[:1]) != b"\x30":
+        if not isinstance(item, (bytes, bytearray, str)):
+            raise ValueError("agent_ca %r: expected a certificate, or a file" % (item,))
+        if isinstance(item, str) or item[:1] != b"\x30":
             found.extend(_from_pem(item))
         else:
             found.append(bytes(item))
@@ -167,12 +170,13 @@ def _list(name, config):
 def _key(name, key):
     """32 bytes. What was found is not in the message: it may be a secret."""
     try:
-        key = unhexlify(key) if isinstance(key, str) else bytes(key)
-    except (ValueError, TypeError):
+        if isinstance(key, str):
+            key = unhexlify(key)
+    except ValueError:
         key = b""
-    if len(key) != 32:
+    if not isinstance(key, (bytes, bytearray)) or len(key) != 32:
         raise ValueError("%s: expected 32 bytes, or 64 hex digits" % name)
-    return key
+    return bytes(key)
 
 
 def _agent(entry):

@@ -84,7 +84,7 @@ class Gate:
             self._until = ticks_add(ticks_ms(), int(pause_s * 1000))
 
     def note_success(self):
-        """An update succeeded, or somebody who may do so cancelled it."""
+        """An update succeeded."""
         self._failures = 0
         self._until = None
 

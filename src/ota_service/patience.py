@@ -53,7 +53,8 @@ class Patience:
         """
         self.expect(what, seconds)
         ended = asyncio.Event()
-        task = asyncio.create_task(_run(coroutine, ended))
+        outcome = []
+        task = asyncio.create_task(_run(coroutine, outcome, ended))
         try:
             while not ended.is_set():
                 await self._wait(ended)
@@ -61,10 +62,13 @@ class Patience:
             task.cancel()
             try:
                 await task
-            except (asyncio.CancelledError, Exception):  # noqa: S110
-                pass  # why it is given up is known already
+            except asyncio.CancelledError:
+                pass
             raise
-        return await task
+        result, error = outcome
+        if error is not None:
+            raise error
+        return result
 
     async def _wait(self, ended):
         left = self.left_ms()
@@ -78,8 +82,13 @@ class Patience:
         raise PeerError("timeout", "%s within %g s" % (self.waits_for, self._seconds))
 
 
-async def _run(coroutine, ended):
+async def _run(coroutine, outcome, ended):
+    """Leaves (result, exception): a task that ends with an exception nobody waits for yet is
+    complained about on MicroPython's console."""
+    result = error = None
     try:
-        return await coroutine
-    finally:
-        ended.set()
+        result = await coroutine
+    except Exception as raised:
+        error = raised
+    outcome.extend((result, error))
+    ended.set()

@@ -4,11 +4,8 @@ What a user's own firmware would do in its main.py, on a virtual board. It confi
 its own endpoints answer.
 """
 
-import json
-
 import esp32_akri
 from ota_service import OtaService, compat, self_test
-from ota_service.config import Config
 
 from .compat import error_text
 
@@ -20,6 +17,10 @@ def read_settings(path):
 
     Raises OSError for a file that cannot be read, ValueError naming what is wrong in it.
     """
+    import json
+
+    from ota_service.config import Config
+
     with open(path, "rb") as file:
         content = file.read()
     try:

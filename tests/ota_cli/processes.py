@@ -42,7 +42,10 @@ def refused(*arguments: Any, code: int = 1, **options: Any) -> str:
 
 @contextmanager
 def server(*arguments: Any, **options: Any) -> Iterator[str]:
-    """A server in its own process; yields where it listens, ends it politely."""
+    """A server in its own process; yields where it listens, ends it politely.
+
+    log: a list that gets its lines on standard error; all are there when the block has ended.
+    """
     process = subprocess.Popen(
         [COMMAND, *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -51,7 +54,7 @@ def server(*arguments: Any, **options: Any) -> Iterator[str]:
         env=options.pop("env", None),
     )
     lines: queue.Queue[str] = queue.Queue()
-    errors: list[str] = []
+    errors: list[str] = options.pop("log", [])
     readers = [
         threading.Thread(target=lambda: lines.put(process.stdout.readline())),
         threading.Thread(target=lambda: errors.extend(process.stderr)),
@@ -70,4 +73,4 @@ def server(*arguments: Any, **options: Any) -> Iterator[str]:
         process.stdout.close()
         process.stderr.close()
     assert code == 0, (code, errors)
-    assert "Traceback" not in "".join(errors)
+    assert "Traceback" not in "".join(errors), "".join(errors)

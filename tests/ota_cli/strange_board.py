@@ -2,8 +2,9 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -15,18 +16,31 @@ TAKEN = b"Received update request: About to update (Secure)\n"
 
 
 class Script:
-    """Answers: `before` the POST, then each of `after`, the last for ever."""
+    """Answers: `before` the POST, then each of `after`, the last for ever.
 
-    def __init__(self, *after: Any, before: Any = STATUS, taken: bytes = TAKEN) -> None:
+    taken, code, headers: the answer to POST and DELETE.
+    """
+
+    def __init__(
+        self,
+        *after: Any,
+        before: Any = STATUS,
+        taken: bytes = TAKEN,
+        code: int = 200,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self.before = before
         self.after = list(after)
         self.taken = taken
+        self.code = code
+        self.headers = headers or {}
         self.requests: list[tuple[str, bytes]] = []
+        self.heads: list[Message] = []
 
     def answer(self, method: str, path: str) -> bytes:
         if path == "/info":
             return json.dumps({"application": "thermo", "version": "1"}).encode()
-        if method == "POST":
+        if method != "GET":
             return self.taken
         if not self.requests:
             value = self.before
@@ -41,17 +55,23 @@ def board(script: Script) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._send()
+            self._send(script.answer("GET", self.path))
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            answer = script.answer("POST", self.path)
+            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            answer = script.answer(self.command, self.path)
             script.requests.append((self.headers["Content-Type"], body))
-            self._send(answer)
+            script.heads.append(self.headers)
+            self._send(answer, script.code, script.headers)
 
-        def _send(self, body: bytes | None = None) -> None:
-            body = script.answer("GET", self.path) if body is None else body
-            self.send_response(200)
+        do_DELETE = do_POST  # noqa: N815
+
+        def _send(
+            self, body: bytes, code: int = 200, headers: Mapping[str, str] | None = None
+        ) -> None:
+            self.send_response(code)
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

@@ -1,0 +1,291 @@
+"""The whole board side as .mpy on the MicroPython unix port, where objects are twice an ESP32's.
+
+`min_heap_kb`: the smallest heap (`-X heapsize`) with which a board serves its endpoints, makes its
+DICE certificate, and takes a signed image of 1.5 MB (RSA-3072) from the real agent, which asks
+the real attestation server; somebody asks for its status five times a second meanwhile, and the
+bootloader must then boot the new firmware. Bar: 192, aim 128. With images of 256 KB and 3 MB it
+has to be the same (`min_heap_256kb_kb`, `min_heap_3mb_kb`).
+
+`pipeline_ratio`: from the TLS handshake to set_boot, beside the loop of public MicroPython
+updaters (pipeline_board.Peer) with the same stream into the same virtual partition; median of
+pairs. Bar: 1.25. `pipeline_heap_bytes`, with the code loaded: no more than the peer's.
+
+`mpy_kb`: floors 1 to 4 as .mpy for the ESP32 (xtensawin), without what only a workstation loads;
+`mpy_all_kb`: with it. Bar: 56.
+"""
+
+import http.client
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from esp_image.build import build_app
+from tests import micropython_port, world
+from tests.esp_image import signing
+from tests.ota_cli.processes import done, server
+from virtual_esp32.board import VirtualBoard
+from virtual_esp32.efuse import EFuse
+from virtual_esp32.flash import NorFlash
+
+NAME = "runtime"
+MAC = "24:0a:c4:00:00:01"
+IMAGE_BYTES = 1_500_000
+_FOLDER = Path(__file__).parent
+_ROUNDS = 9
+_HEAP_STEP_BYTES = 128
+_GIVE_UP_S = 60
+_ASK_S = 0.2
+
+# What no board loads: CPython's backends, tools that make images and keys, the reader of DICE
+# certificates, protocol 2's evidence until it is spoken, partition tables (esp32.Partition).
+HOST_ONLY = {
+    "dice": {"cbor", "certificate", "chain", "evidence", "extension"},
+    "esp32_akri": set(),
+    "esp_image": {"build", "ecdsa_host", "key_digest", "keys", "signature_v1", "stamp"},
+    "esp_partition": {"compat", "csv", "otadata_changes", "table"},
+    "ota_crypto": {"p256_native", "rsa_native"},
+    "ota_service": {"tls_openssl"},
+}
+
+
+def run() -> dict[str, object]:
+    """Measure once."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        key = signing.make_key("rsa")
+        _write_signed(folder / "old.bin", "1.0.0", 64_000, key)
+        certificate, private = world.authority("test CA").issue()
+        (folder / "agent.pem").write_bytes(certificate)
+        (folder / "agent.key").write_bytes(private)
+        (folder / "ca.der").write_bytes(world.authority("test CA").ca)
+        pipeline, peer = _pipeline(folder, key)
+        heaps = _heaps(folder, key)
+    figures = {**heaps, **pipeline, **_mpy_sizes()}
+    return {"name": NAME, "figures": figures, "peers": {"block_loop": peer}}
+
+
+def _write_signed(path: Path, version: str, size: int, key: object) -> None:
+    path.write_bytes(signing.sign(build_app(version, "thermo", "esp32", size=size), key))
+
+
+def _smallest(low: int, high: int, step: int, passes: Callable[[int], bool]) -> int:
+    """By halving: the least number that passes; RuntimeError if even `high` does not."""
+    if not passes(high):
+        raise RuntimeError(f"{high} is not enough")
+    while high - low > step:
+        middle = (low + high) // 2
+        if passes(middle):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+# -- the whole board side ------------------------------------------------------------------------
+
+
+def _heaps(folder: Path, key: object) -> dict[str, int]:
+    library = folder / "library"
+    micropython_port.compile_library(library, extra=[_FOLDER / "runtime_board.py"])
+    registry = f"sqlite:///{folder}/boards.sqlite"
+    done("submit", MAC, "--registry", registry)
+    sizes = {"min_heap_kb": IMAGE_BYTES, "min_heap_256kb_kb": 250_000,
+             "min_heap_3mb_kb": 3_000_000}  # fmt: skip
+    found = {}
+    with server("attest", "serve", "--registry", registry, "--listen", "127.0.0.1:0") as url:
+        for name, size in sizes.items():
+            _write_signed(folder / "new.bin", "2.0.0", size, key)
+            flash = folder / f"{size}.bin"
+            done("board", "create", flash, "--app", folder / "old.bin", "--mac", MAC,
+                 "--size", "8MB")  # fmt: skip
+            with _agent(folder, url) as address:
+                found[name] = _smallest(64, 512, 2, partial(
+                    _updates, library=library, flash=flash, fresh=flash.read_bytes(),
+                    folder=folder, agent=address,
+                ))  # fmt: skip
+    return found
+
+
+def _agent(folder: Path, url: str):  # type: ignore[no-untyped-def]
+    return server(
+        "agent", "--firmware", folder / "new.bin", "--cert", folder / "agent.pem",
+        "--key", folder / "agent.key", "--dice-auth-url", url, "--listen", "127.0.0.1:0",
+    )  # fmt: skip
+
+
+def _updates(
+    kb: int, *, library: Path, flash: Path, fresh: bytes, folder: Path, agent: str
+) -> bool:
+    """Whether a board with this heap updates itself."""
+    flash.write_bytes(fresh)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = [micropython_port.INTERPRETER, "-X", f"heapsize={kb}k", "-m", "runtime_board"]
+    board = subprocess.Popen(
+        [*command, flash, str(port), folder / "ca.der"],
+        env={"MICROPYPATH": f"{library}:.frozen"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    guard = threading.Timer(_GIVE_UP_S, board.kill)
+    guard.start()
+    try:
+        ended = _play(board, port, agent)
+    finally:
+        guard.cancel()
+        board.kill()
+        board.wait()
+        board.stdout.close()  # type: ignore[union-attr]
+    return ended and _boots_new(flash)
+
+
+def _play(board: subprocess.Popen[str], port: int, agent: str) -> bool:
+    """Trigger the update once the board is ready; whether it asks for its reset."""
+    over = threading.Event()
+    asking = threading.Thread(target=_keep_asking, args=(port, over))
+    try:
+        for line in board.stdout or ():
+            if line.startswith("ready"):
+                if _ask(port, "POST", f"ip: {agent}") != 200:
+                    return False
+                asking.start()
+            if line.startswith("reset"):
+                return True
+            if line.startswith("failed"):
+                return False
+        return False
+    finally:
+        over.set()
+        if asking.is_alive():
+            asking.join()
+
+
+def _keep_asking(port: int, over: threading.Event) -> None:
+    while not over.wait(_ASK_S):
+        _ask(port, "GET", None)
+
+
+def _ask(port: int, method: str, body: str | None) -> int | None:
+    """The status of one request to /update, None if there is no answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request(method, "/update", body)
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def _boots_new(flash: Path) -> bool:
+    storage = NorFlash.open(str(flash))
+    try:
+        board = VirtualBoard(storage, EFuse.load(str(flash)))
+        return board.boot().partition.label == "ota_1"
+    finally:
+        storage.close()
+
+
+# -- from the network to the slot ----------------------------------------------------------------
+
+
+def _pipeline(folder: Path, key: object) -> tuple[dict[str, float], dict[str, float]]:
+    library = folder / "pipeline"
+    library.mkdir()
+    flash = folder / "pipeline.bin"
+    done("board", "create", flash, "--app", folder / "old.bin", "--mac", MAC)
+    _write_signed(folder / "big.bin", "2.0.0", IMAGE_BYTES, key)
+    _write_signed(folder / "small.bin", "2.0.0", 64_000, key)
+
+    def on_board(port: int, mode: str, number: int) -> str:
+        done = micropython_port.run(
+            str(_FOLDER / "pipeline_board.py"), mode, str(port), str(folder / "ca.der"),
+            str(flash), str(number), library=library, heap="1M",
+        )  # fmt: skip
+        if done.returncode:
+            raise RuntimeError(done.stdout)
+        return done.stdout
+
+    with _sender(folder, "big.bin") as port:
+        lines = on_board(port, "time", _ROUNDS).splitlines()
+    pairs = [tuple(map(int, line.split())) for line in lines]
+    ratio = median(ours / peer for peer, ours in pairs)
+    heap = {}
+    with _sender(folder, "small.bin") as port:
+        for mode in ("ours", "peer"):
+            heap[mode] = _smallest(
+                0, 64 * 1024, _HEAP_STEP_BYTES,
+                lambda free, mode=mode: on_board(port, mode, free).strip() == "enough",
+            )  # fmt: skip
+    ours = {"pipeline_ratio": round(ratio, 3),
+            "pipeline_ms": round(median(ours for _, ours in pairs) / 1000, 1),
+            "pipeline_heap_bytes": heap["ours"]}  # fmt: skip
+    peer = {"pipeline_ms": round(median(peer for peer, _ in pairs) / 1000, 1),
+            "pipeline_heap_bytes": heap["peer"]}  # fmt: skip
+    return ours, peer
+
+
+@contextmanager
+def _sender(folder: Path, image: str) -> Iterator[int]:
+    """A TLS server in a process of its own that sends this image to whoever connects."""
+    script = "from benchmarks import runtime; import sys; runtime.send(*sys.argv[1:])"
+    files = [folder / name for name in ("agent.pem", "agent.key", image)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, files)],
+        cwd=_FOLDER.parent,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
+    finally:
+        process.terminate()
+        process.wait()
+        process.stdout.close()
+
+
+def send(certificate: str, key: str, image: str) -> None:
+    """What `_sender` runs: one connection after the other, until ended."""
+    content = Path(image).read_bytes()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        print(listener.getsockname()[1], flush=True)
+        while True:
+            connection, _ = listener.accept()
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # Boards that run out of memory hang up in the middle.
+            with suppress(OSError), context.wrap_socket(connection, server_side=True) as stream:
+                stream.recv(1)
+                stream.sendall(content)
+
+
+# -- sizes ---------------------------------------------------------------------------------------
+
+
+def _mpy_sizes() -> dict[str, float]:
+    needed = everything = 0
+    with tempfile.TemporaryDirectory() as folder:
+        micropython_port.compile_library(Path(folder), "xtensawin")
+        for package, host_only in HOST_ONLY.items():
+            for path in Path(folder, package).iterdir():
+                size = path.stat().st_size
+                everything += size
+                needed += 0 if path.stem in host_only else size
+    return {"mpy_kb": round(needed / 1024, 1), "mpy_all_kb": round(everything / 1024, 1)}
+
+
+if __name__ == "__main__":
+    from benchmarks.__main__ import main
+
+    sys.exit(main([NAME, *sys.argv[1:]]))
