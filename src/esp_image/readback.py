@@ -20,15 +20,15 @@ class SlotImage:
     that counted (Secure Boot V1: that key), None for an unsigned image.
     """
 
-    def __init__(self, parser, image_digest, key_digest):
+    def __init__(self, parser):
         self.header = parser.header
         self.descriptor = parser.descriptor
         self.segments = parser.segments
         self.image_bytes = parser.image_bytes
         self.total_bytes = parser.total_bytes
         self.sha256 = parser.sha256
-        self.image_digest = image_digest
-        self.key_digest = key_digest
+        self.image_digest = parser.sha256
+        self.key_digest = None
 
 
 def verify_slot_steps(
@@ -64,28 +64,31 @@ def verify_slot_steps(
     digest = compat.sha256() if form else None
     view = memoryview(bytearray(_CHUNK_BYTES)) if buffer is None else buffer
     yield from _read_steps(read, slot_bytes, first16, parser, digest, view)
+    image = SlotImage(parser)
+    signed_bytes, trailer = parser.signed_bytes, parser.v1_trailer
+    parser = None  # makes room for what verifying takes
+    if not form:
+        if image.image_digest is None:
+            raise ImageError("hash-missing", "an unsigned image without appended SHA-256")
+        return image
+    image.image_digest = digest.digest()
     if form == "v1":
-        digest = digest.digest()
         from . import signature_v1
 
-        key = yield from signature_v1.verify_v1_steps(parser.v1_trailer, digest, v1_keys)
-    elif form:
+        steps = signature_v1.verify_v1_steps(trailer, image.image_digest, v1_keys)
+    else:
         from . import signature
 
         # The sector takes the place of the image's last chunk: nothing copies it.
-        read(parser.signed_bytes, view)
+        read(signed_bytes, view)
         blocks = signature.parse_sector(view)
-        digest = digest.digest()
         if blocks[0].digest_name != "sha256":
-            digest = yield from _sha384_steps(read, parser.signed_bytes, first16)
-        key = yield from signature.verify_blocks_steps(
-            blocks, digest, trusted, revoked, only_first_block, parser.header.chip_id
+            image.image_digest = yield from _sha384_steps(read, signed_bytes, first16)
+        steps = signature.verify_blocks_steps(
+            blocks, image.image_digest, trusted, revoked, only_first_block, image.header.chip_id
         )
-    else:
-        digest, key = parser.sha256, None
-        if digest is None:
-            raise ImageError("hash-missing", "an unsigned image without appended SHA-256")
-    return SlotImage(parser, digest, key)
+    image.key_digest = yield from steps
+    return image
 
 
 def verify_slot(

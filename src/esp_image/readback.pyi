@@ -13,11 +13,9 @@ class SlotImage:
     image_bytes: int
     total_bytes: int
     sha256: bytes | None
-    image_digest: bytes
+    image_digest: bytes | None
     key_digest: bytes | None
-    def __init__(
-        self, parser: ImageParser, image_digest: bytes, key_digest: bytes | None
-    ) -> None: ...
+    def __init__(self, parser: ImageParser) -> None: ...
 
 def verify_slot_steps(
     read: _Read,

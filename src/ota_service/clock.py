@@ -114,7 +114,7 @@ def _build_time(running):
     except ValueError:
         return 0
     # Bounds that keep what follows in 32 bits; the rest is checked at the end.
-    if len(date) != 11 or len(time) != 8 or not 2000 <= year < 2068 or day > 31:
+    if not 2000 <= year < 2068 or day > 31 or len(time) != 8:
         return 0
     days = (year - 2000) * 365 + (year - 1997) // 4 + _DAYS_BEFORE[month] + day - 1
     if month > 1 and year % 4 == 0:

@@ -345,4 +345,4 @@ def _verify_unsigned(read, slot_bytes):
         parser.feed(chunk)
         offset += len(chunk)
     parser.close()
-    return readback.SlotImage(parser, parser.sha256, None)
+    return readback.SlotImage(parser)

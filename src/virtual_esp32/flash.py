@@ -10,7 +10,12 @@ from .errors import FlashError
 
 SECTOR_BYTES = const(4096)
 _WORD_BYTES = const(4)
+_COMPARED_BYTES = const(256)
 _ERASED = b"\xff" * 4096
+_ERASED_VIEW = memoryview(_ERASED)
+# What a write finds in flash is looked at here: as on the chip, a write allocates next to nothing.
+_SCRATCH = bytearray(4096)
+_SCRATCH_VIEW = memoryview(_SCRATCH)
 
 
 class MemoryStorage:
@@ -194,13 +199,26 @@ class NorFlash:
             raise FlashError("write of %d bytes at 0x%x: not whole words" % (size, offset))
         view = memoryview(data)
         for start, end in _sector_pieces(offset, size):
-            old = bytearray(end - start)
+            old = _SCRATCH_VIEW[: end - start]
             self._storage.read_into(offset + start, old)
-            if old == _ERASED[: end - start]:
-                continue
-            new_bits = int.from_bytes(view[start:end], "big")
-            if int.from_bytes(old, "big") & new_bits != new_bits:
+            if not (_is_erased(old) or _only_clears(old, view[start:end])):
                 raise FlashError("write at 0x%x sets bits that are 0: erase first" % offset)
+
+
+def _is_erased(old):
+    """Whether the first bytes of the scratch are FF; `old` is a view of them."""
+    if len(old) == SECTOR_BYTES:
+        return _SCRATCH == _ERASED
+    return old == _ERASED_VIEW[: len(old)]
+
+
+def _only_clears(old, new):
+    """Whether no bit is 1 in `new` that is 0 in `old`."""
+    for start in range(0, len(old), _COMPARED_BYTES):
+        new_bits = int.from_bytes(new[start : start + _COMPARED_BYTES], "big")
+        if int.from_bytes(old[start : start + _COMPARED_BYTES], "big") & new_bits != new_bits:
+            return False
+    return True
 
 
 def _sector_pieces(offset, size):
