@@ -44,35 +44,28 @@ _HEAP_STEP_BYTES = 128
 _GIVE_UP_S = 60
 _ASK_S = 0.2
 
-# What no board loads: CPython's backends, tools that make images and keys, the reader of DICE
-# certificates, protocol 2's evidence until it is spoken, partition tables (esp32.Partition).
-HOST_ONLY = {
-    "dice": {"cbor", "certificate", "chain", "evidence", "extension"},
-    "esp32_akri": set(),
-    "esp_image": {"build", "ecdsa_host", "key_digest", "keys", "signature_v1", "stamp"},
-    "esp_partition": {"compat", "csv", "otadata_changes", "table"},
-    "ota_crypto": {"p256_native", "rsa_native"},
-    "ota_service": {"tls_openssl"},
-}
-
 
 def run() -> dict[str, object]:
     """Measure once."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         key = signing.make_key("rsa")
-        _write_signed(folder / "old.bin", "1.0.0", 64_000, key)
-        certificate, private = world.authority("test CA").issue()
-        (folder / "agent.pem").write_bytes(certificate)
-        (folder / "agent.key").write_bytes(private)
-        (folder / "ca.der").write_bytes(world.authority("test CA").ca)
+        write_desk(folder)
         pipeline, peer = _pipeline(folder, key)
-        heaps = _heaps(folder, key)
+        heaps = _heaps(folder)
     figures = {**heaps, **pipeline, **_mpy_sizes()}
     return {"name": NAME, "figures": figures, "peers": {"block_loop": peer}}
 
 
-def _write_signed(path: Path, version: str, size: int, key: object) -> None:
+def write_desk(folder: Path) -> None:
+    """The agent's certificate and key, and its CA."""
+    certificate, private = world.authority("test CA").issue()
+    (folder / "agent.pem").write_bytes(certificate)
+    (folder / "agent.key").write_bytes(private)
+    (folder / "ca.der").write_bytes(world.authority("test CA").ca)
+
+
+def write_signed(path: Path, version: str, size: int, key: object) -> None:
     path.write_bytes(signing.sign(build_app(version, "thermo", "esp32", size=size), key))
 
 
@@ -92,37 +85,47 @@ def _smallest(low: int, high: int, step: int, passes: Callable[[int], bool]) -> 
 # -- the whole board side ------------------------------------------------------------------------
 
 
-def _heaps(folder: Path, key: object) -> dict[str, int]:
-    library = folder / "library"
-    micropython_port.compile_library(library, extra=[_FOLDER / "runtime_board.py"])
-    registry = f"sqlite:///{folder}/boards.sqlite"
-    done("submit", MAC, "--registry", registry)
+def _heaps(folder: Path) -> dict[str, int]:
     sizes = {"min_heap_kb": IMAGE_BYTES, "min_heap_256kb_kb": 250_000,
              "min_heap_3mb_kb": 3_000_000}  # fmt: skip
     found = {}
-    with server("attest", "serve", "--registry", registry, "--listen", "127.0.0.1:0") as url:
-        for name, size in sizes.items():
-            _write_signed(folder / "new.bin", "2.0.0", size, key)
-            flash = folder / f"{size}.bin"
-            done("board", "create", flash, "--app", folder / "old.bin", "--mac", MAC,
-                 "--size", "8MB")  # fmt: skip
-            with _agent(folder, url) as address:
-                found[name] = _smallest(64, 512, 2, partial(
-                    _updates, library=library, flash=flash, fresh=flash.read_bytes(),
-                    folder=folder, agent=address,
-                ))  # fmt: skip
+    for name, size in sizes.items():
+        part = folder / name
+        part.mkdir()
+        with board_side(part, size) as updates:
+            found[name] = _smallest(64, 512, 2, updates)
     return found
 
 
-def _agent(folder: Path, url: str):  # type: ignore[no-untyped-def]
-    return server(
-        "agent", "--firmware", folder / "new.bin", "--cert", folder / "agent.pem",
-        "--key", folder / "agent.key", "--dice-auth-url", url, "--listen", "127.0.0.1:0",
-    )  # fmt: skip
+@contextmanager
+def board_side(folder: Path, image_bytes: int) -> Iterator[Callable[[int], bool]]:
+    """The servers, and a board for each call of what it yields: a function that tells whether a
+    board with so many KB of heap updates itself to an image of this size."""
+    library = folder / "library"
+    micropython_port.compile_library(library, extra=[_FOLDER / "runtime_board.py"])
+    key = signing.make_key("rsa")
+    write_desk(folder)
+    write_signed(folder / "old.bin", "1.0.0", 64_000, key)
+    write_signed(folder / "new.bin", "2.0.0", image_bytes, key)
+    registry = f"sqlite:///{folder}/boards.sqlite"
+    flash = folder / "flash.bin"
+    done("submit", MAC, "--registry", registry)
+    done("board", "create", flash, "--app", folder / "old.bin", "--mac", MAC, "--size", "8MB")
+    with (
+        server("attest", "serve", "--registry", registry, "--listen", "127.0.0.1:0") as url,
+        server(
+            "agent", "--firmware", folder / "new.bin", "--cert", folder / "agent.pem",
+            "--key", folder / "agent.key", "--dice-auth-url", url, "--listen", "127.0.0.1:0",
+        ) as agent,
+    ):  # fmt: skip
+        yield partial(
+            _updates, library=library, flash=flash, fresh=flash.read_bytes(),
+            agent_ca=folder / "ca.der", agent=agent,
+        )  # fmt: skip
 
 
 def _updates(
-    kb: int, *, library: Path, flash: Path, fresh: bytes, folder: Path, agent: str
+    kb: int, *, library: Path, flash: Path, fresh: bytes, agent_ca: Path, agent: str
 ) -> bool:
     """Whether a board with this heap updates itself."""
     flash.write_bytes(fresh)
@@ -130,7 +133,7 @@ def _updates(
         port = probe.getsockname()[1]
     command = [micropython_port.INTERPRETER, "-X", f"heapsize={kb}k", "-m", "runtime_board"]
     board = subprocess.Popen(
-        [*command, flash, str(port), folder / "ca.der"],
+        [*command, flash, str(port), agent_ca],
         env={"MICROPYPATH": f"{library}:.frozen"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -202,9 +205,10 @@ def _pipeline(folder: Path, key: object) -> tuple[dict[str, float], dict[str, fl
     library = folder / "pipeline"
     library.mkdir()
     flash = folder / "pipeline.bin"
+    write_signed(folder / "old.bin", "1.0.0", 64_000, key)
     done("board", "create", flash, "--app", folder / "old.bin", "--mac", MAC)
-    _write_signed(folder / "big.bin", "2.0.0", IMAGE_BYTES, key)
-    _write_signed(folder / "small.bin", "2.0.0", 64_000, key)
+    write_signed(folder / "big.bin", "2.0.0", IMAGE_BYTES, key)
+    write_signed(folder / "small.bin", "2.0.0", 64_000, key)
 
     def on_board(port: int, mode: str, number: int) -> str:
         done = micropython_port.run(
@@ -274,15 +278,17 @@ def send(certificate: str, key: str, image: str) -> None:
 
 
 def _mpy_sizes() -> dict[str, float]:
-    needed = everything = 0
-    with tempfile.TemporaryDirectory() as folder:
-        micropython_port.compile_library(Path(folder), "xtensawin")
-        for package, host_only in HOST_ONLY.items():
-            for path in Path(folder, package).iterdir():
-                size = path.stat().st_size
-                everything += size
-                needed += 0 if path.stem in host_only else size
-    return {"mpy_kb": round(needed / 1024, 1), "mpy_all_kb": round(everything / 1024, 1)}
+    sizes = {}
+    with tempfile.TemporaryDirectory() as name:
+        for figure, whole in (("mpy_kb", False), ("mpy_all_kb", True)):
+            folder = Path(name, figure)
+            micropython_port.compile_library(folder, "xtensawin", whole=whole)
+            sizes[figure] = sum(
+                path.stat().st_size
+                for package in micropython_port.BOARD_PACKAGES
+                for path in (folder / package).iterdir()
+            )
+    return {figure: round(size / 1024, 1) for figure, size in sizes.items()}
 
 
 if __name__ == "__main__":

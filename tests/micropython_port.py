@@ -17,6 +17,17 @@ BOARD_PACKAGES = (
     "ota_crypto", "dice", "esp_image", "esp_partition", "ota_service", "esp32_akri",
 )  # fmt: skip
 
+# What no board loads: CPython's backends, tools that make images and keys, the reader of DICE
+# certificates, protocol 2's evidence until it is spoken, partition tables (esp32.Partition).
+HOST_ONLY: dict[str, set[str]] = {
+    "dice": {"cbor", "certificate", "chain", "evidence", "extension"},
+    "esp32_akri": set(),
+    "esp_image": {"build", "ecdsa_host", "key_digest", "keys", "signature_v1", "stamp"},
+    "esp_partition": {"compat", "csv", "otadata_changes", "table"},
+    "ota_crypto": {"p256_native", "rsa_native"},
+    "ota_service": {"tls_openssl"},
+}
+
 
 def environment(library: Path) -> dict[str, str]:
     """Environment for the interpreter; `library` is an empty folder that will hold microdot.
@@ -51,13 +62,19 @@ def compile_module(source: Path, output: Path, march: str) -> None:
     subprocess.run([*command, "-o", str(output), str(source)], check=True, timeout=60)
 
 
-def compile_library(folder: Path, march: str = "x64", extra: Iterable[Path] = ()) -> None:
-    """The board packages and microdot as .mpy in `folder`, and `extra` files at its top."""
+def compile_library(
+    folder: Path, march: str = "x64", extra: Iterable[Path] = (), whole: bool = False
+) -> None:
+    """The board packages and microdot as .mpy in `folder`, and `extra` files at its top.
+
+    whole: also what no board loads.
+    """
     sources = {folder / "microdot" / f"{name}.mpy": Path(microdot.__file__).parent / f"{name}.py"
                for name in ("__init__", "microdot")}  # fmt: skip
     for package in BOARD_PACKAGES:
         for source in (ROOT / "src" / package).glob("*.py"):
-            sources[folder / package / f"{source.stem}.mpy"] = source
+            if whole or source.stem not in HOST_ONLY[package]:
+                sources[folder / package / f"{source.stem}.mpy"] = source
     for source in extra:
         sources[folder / f"{source.stem}.mpy"] = source
     for output, source in sources.items():

@@ -64,7 +64,7 @@ class Config:
 
     def __init__(self, settings=None):
         if isinstance(settings, str):
-            settings = _read_json(settings)
+            settings = read_json(settings)
         values = dict(settings or {})
         for name in _SETTINGS:
             default, kind = _SETTINGS[name]
@@ -100,31 +100,28 @@ def _check(name, value, kind):
         raise ValueError("%s %r: expected %s" % (name, value, expected))
 
 
-def _read_json(path):
-    """A JSON file's object, its files named beside it. Raises OSError, ValueError."""
+def read_json(path):
+    """The settings in a JSON file as a dict, its CA certificates read.
+
+    `agent_ca` in it names files beside it, or holds PEM texts. Raises OSError, ValueError.
+    """
     import json
 
     with open(path) as file:
         try:
             settings = json.load(file)
         except (ValueError, RuntimeError):  # RuntimeError: nested too deeply
-            settings = None
+            raise ValueError("not JSON")
     if not isinstance(settings, dict):
-        raise ValueError("%s: expected a JSON object of settings" % path)
-    folder = path[: path.rfind("/") + 1]
-    files = settings.get("agent_ca")
-    if files:
-        files = files if isinstance(files, list) else [files]
-        settings["agent_ca"] = [_beside(folder, name) for name in files]
+        raise ValueError("expected a JSON object of settings")
+    if "agent_ca" in settings:
+        folder = path[: path.rfind("/") + 1]
+        settings["agent_ca"] = _certificates(settings["agent_ca"], folder)
     return settings
 
 
-def _beside(folder, name):
-    is_file = isinstance(name, str) and "-----BEGIN" not in name and name[:1] != "/"
-    return folder + name if is_file else name
-
-
-def _certificates(value):
+def _certificates(value, folder=""):
+    """DER bytes of each; a text that is no PEM names a file, in `folder` unless it is absolute."""
     if isinstance(value, (bytes, bytearray, str)):
         value = [value]
     if not isinstance(value, (list, tuple)):
@@ -132,7 +129,7 @@ def _certificates(value):
     found = []
     for item in value:
         if isinstance(item, str) and "-----BEGIN" not in item:
-            with open(item, "rb") as file:
+            with open(item if item[:1] == "/" else folder + item, "rb") as file:
                 item = file.read()
         if not isinstance(item, (bytes, bytearray, str)):
             raise ValueError("agent_ca %r: expected a certificate, or a file" % (item,))

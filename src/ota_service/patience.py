@@ -21,18 +21,18 @@ class Patience:
         self._deadline_s = deadline_s
         self._deadline = ticks_add(ticks_ms(), int(deadline_s * 1000))
         self._until = self._deadline
-        self._seconds = deadline_s
+        self._milliseconds = 0
         self.waits_for = "anything"
 
     def expect(self, what, seconds):
         """From now on `what` has to happen within so many seconds, over and over (`renew`)."""
         self.waits_for = what
-        self._seconds = seconds
+        self._milliseconds = int(seconds * 1000)
         self.renew()
 
     def renew(self):
-        """It has happened: the same time again."""
-        self._until = ticks_add(ticks_ms(), int(self._seconds * 1000))
+        """It has happened: the same time again. Does not allocate."""
+        self._until = ticks_add(ticks_ms(), self._milliseconds)
 
     def left_ms(self):
         """Milliseconds that are left, 0 or less when it is over."""
@@ -79,7 +79,7 @@ class Patience:
                 pass  # renewed, or given less time, meanwhile
             return
         self.check_deadline()
-        raise PeerError("timeout", "%s within %g s" % (self.waits_for, self._seconds))
+        raise PeerError("timeout", "%s within %g s" % (self.waits_for, self._milliseconds / 1000))
 
 
 async def _run(coroutine, outcome, ended):

@@ -52,14 +52,17 @@ async def receive_firmware(reader, session, patience, read_s, on_progress):
     """Feed the session until its image is whole; then make sure that nothing follows.
 
     read_s: seconds without a byte, once the first has come. Raises OtaError, PeerError.
+    Allocates a coroutine a read, and nothing for the bytes.
     """
     while not session.is_whole:
         count = await _read_some(reader, session)
         if count == 0:
             session.end_of_stream()
             return
+        if not session.received:
+            patience.expect("no data", read_s)
         session.take(count)
-        patience.expect("no data", read_s)
+        patience.renew()
         on_progress(session.received, session.total)
         await asyncio.sleep(0)
     patience.expect("no end", 2 * _END_S)

@@ -32,9 +32,14 @@ def floor(board, running):
 
 
 def raise_floor(board, running):
-    """Keep the running image's secure version as the floor. Raises OSError, OtaError."""
+    """Keep the running image's secure version as the floor, on a board that has NVS.
+
+    Raises OSError, OtaError.
+    """
     if running is not None and running.secure_version > _stored(board):
-        board.nvs(_NAMESPACE).set_i32(_KEY, min(running.secure_version, _I32_MAX))
+        nvs = board.nvs(_NAMESPACE)
+        if nvs is not None:
+            nvs.set_i32(_KEY, min(running.secure_version, _I32_MAX))
 
 
 def _stored(board):

@@ -17,27 +17,19 @@ def read_settings(path):
 
     Raises OSError for a file that cannot be read, ValueError naming what is wrong in it.
     """
-    import json
+    from ota_service.config import Config, read_json
 
-    from ota_service.config import Config
-
-    with open(path, "rb") as file:
-        content = file.read()
+    with open(path, "rb"):
+        pass  # told apart from a certificate that cannot be read
     try:
-        settings = json.loads(content)
-    except (ValueError, RuntimeError) as error:  # RuntimeError: nested too deeply
-        raise ValueError("not JSON: %s" % error)
-    if not isinstance(settings, dict):
-        raise ValueError("expected a JSON object of settings")
-    try:
-        config = Config(path)
+        settings = read_json(path)
     except OSError as error:
         raise ValueError("agent_ca: %s" % error_text(error))
+    config = Config(settings)
     try:
         compat.tls().client_context(config.agent_ca)  # reads them as the update will
     except (OSError, ValueError):
         raise ValueError("agent_ca: not a certificate")
-    settings["agent_ca"] = config.agent_ca
     return settings
 
 

@@ -3,6 +3,7 @@
 Where an answer must not count, the right one follows it: it is what the client has to return.
 """
 
+import asyncio
 import contextlib
 import itertools
 import selectors
@@ -17,13 +18,14 @@ from typing import Any
 
 import pytest
 
+from ota_service import ntp
 from tests import micropython_port
 
 SCRIPT = str(Path(__file__).parent / "ntp_client.py")
 SINCE_1900 = 2208988800
 RIGHT = 1795610096  # 2026-11-25 12:34:56 UTC
 WRONG = RIGHT + 1000
-FLOOD_S = 5  # longer than any client here waits
+LATE_S = 5  # seconds after which a client that should be gone is answered
 
 Datagrams = Iterable[bytes | tuple[socket.socket, bytes]]
 
@@ -51,12 +53,12 @@ def answer(question: bytes, now: int = RIGHT, **fields: Any) -> bytes:
 class NtpServer:
     """A thread that sends, for each question, what `answers(question)` gives: datagrams from its
     own port, or with the socket to send them from. The TCP port of the same number accepts
-    connections and closes them when a question is there."""
+    connections and closes them when a question is there. `gone` is set when the client has left."""
 
     def __init__(self, answers: Callable[[bytes], Datagrams]) -> None:
         self._answers = answers
         self.questions: list[bytes] = []
-        self._stopped = threading.Event()
+        self.gone = threading.Event()
 
     def __enter__(self) -> "NtpServer":
         self._udp, self._tcp = bound_pair()
@@ -67,7 +69,7 @@ class NtpServer:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._stopped.set()
+        self.gone.set()
         self._wake.send(b"x")
         self._thread.join()
         for each in (self._udp, self._tcp, self._wake, self._woken):
@@ -78,7 +80,7 @@ class NtpServer:
         with selectors.DefaultSelector() as selector:
             for each in (self._udp, self._tcp, self._woken):
                 selector.register(each, selectors.EVENT_READ)
-            while not self._stopped.is_set():
+            while not self.gone.is_set():
                 ready = [key.fileobj for key, _ in selector.select()]
                 if self._udp in ready:
                     question, peer = self._udp.recvfrom(2048)
@@ -94,7 +96,7 @@ class NtpServer:
 
     def _answer(self, question: bytes, peer: Any) -> None:
         for datagram in self._answers(question):
-            if self._stopped.is_set():
+            if self.gone.is_set():
                 return
             sender, content = datagram if isinstance(datagram, tuple) else (self._udp, datagram)
             # A client that is gone is heard of as a refusal.
@@ -251,20 +253,66 @@ def test_a_server_that_never_answers_is_an_error_after_the_timeout(
     assert said == f"NtpError: 127.0.0.1:{server.port}: no answer within 0.1 s\n"
 
 
+def test_an_answer_after_the_timeout_is_too_late(ask: Callable[..., str]) -> None:
+    def late(question: bytes) -> Iterator[bytes]:
+        server.gone.wait(LATE_S)
+        yield answer(question)
+
+    with NtpServer(late) as server:
+        assert "no answer within 0.1 s" in ask(server.port, 0.1)
+
+
 def test_a_flood_of_junk_does_not_keep_the_client_from_its_timeout(
     ask: Callable[..., str],
 ) -> None:
     def flood(question: bytes) -> Iterator[bytes]:
-        junk = [answer(question, WRONG, originate=b"\xa5" * 8), bytes(48), b"x" * 900, b""]
-        end = time.monotonic() + FLOOD_S
+        junk = [answer(question, WRONG, originate=b"\xa5" * 8), bytes(48), b"x" * 900]
+        end = time.monotonic() + LATE_S
         for datagram in itertools.cycle(junk):
             if time.monotonic() > end:
                 break
             yield datagram
-        yield answer(question)  # whoever is still there did not time out
+        yield answer(question)
 
     with NtpServer(flood) as server:
         assert "no answer within 0.1 s" in ask(server.port, 0.1)
+
+
+def test_other_tasks_run_between_two_datagrams_of_a_flood(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = 0
+    seen = []
+    read_answer = ntp.read_answer
+
+    def spied(packet: bytes, nonce: bytes) -> int | None:
+        if packet:
+            seen.append(turns)
+        return read_answer(packet, nonce)
+
+    async def other_task() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def run() -> int:
+        other = asyncio.create_task(other_task())
+        try:
+            return await ntp.query("127.0.0.1", server.port, 20)
+        finally:
+            other.cancel()
+
+    monkeypatch.setattr(ntp, "read_answer", spied)
+    with NtpServer(lambda question: [bytes(48)] * 50 + [answer(question)]) as server:
+        assert asyncio.run(run()) == RIGHT
+    assert len(set(seen)) == 51
+
+
+def test_a_client_that_waits_looks_some_30_times_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    monkeypatch.setattr(ntp, "read_answer", lambda packet, nonce: looks.append(packet))
+    with NtpServer(lambda question: []) as server, pytest.raises(ntp.NtpError):
+        asyncio.run(ntp.query("127.0.0.1", server.port, 0.2))
+    assert 1 < len(looks) < 12
 
 
 def test_a_port_where_nobody_listens_is_an_error_at_once(ask: Callable[..., str]) -> None:
