@@ -3,10 +3,11 @@
 Runs at every boot, so it imports little. An image that was booted for the first time is in
 state PENDING_VERIFY; unless it is confirmed, the bootloader returns to the one before at the
 next reset (boot.md, "At boot"). Why new firmware went back is kept in NVS (namespace `ota`, key
-`self_test`: otadata's seq and a reason in the two low bits), for the old one to tell.
+`self_test`: 29 bits that stand for the image, two for the reason), for the old one to tell.
 """
 
 import asyncio
+from binascii import crc32
 
 from esp_partition import otadata
 
@@ -19,7 +20,8 @@ _SUBTYPE_OTADATA = const(0)
 _MAX_SLOTS = const(16)
 _NAMESPACE = const("ota")
 _KEY = const("self_test")
-_I32_MAX = const(0x7FFFFFFF)
+_DESCRIPTOR_OFFSET = const(32)
+_DESCRIPTOR_BYTES = const(256)
 _FAILED = const(1)
 _RAISED = const(2)
 _TOO_LATE = const(3)
@@ -70,18 +72,21 @@ def rollback_reason(board):
     if newest is None:
         return None
     if newest.state in (otadata.ABORTED, otadata.INVALID):
-        return _REASONS[_read_reason(board, newest.seq)]
+        return _REASONS[_read_reason(board, _named_slot(board, newest))]
     return None if _names_running_slot(board, newest) else "it does not verify any more"
 
 
-def _names_running_slot(board, entry):
+def _named_slot(board, entry):
+    """The slot that an otadata entry names; None on a board without OTA slots."""
     slots = []
     for number in range(_MAX_SLOTS):
         slots.extend(board.find_partitions(_TYPE_APP, _SUBTYPE_OTA_0 + number))
-    if not slots:
-        return False
-    slot = slots[otadata.slot_of(entry.seq, len(slots))]
-    return slot.info()[2] == board.running_partition().info()[2]
+    return slots[otadata.slot_of(entry.seq, len(slots))] if slots else None
+
+
+def _names_running_slot(board, entry):
+    slot = _named_slot(board, entry)
+    return slot is not None and slot.info()[2] == board.running_partition().info()[2]
 
 
 async def confirm(board, self_test=None, deadline_s=60, on_event=None):
@@ -95,6 +100,7 @@ async def confirm(board, self_test=None, deadline_s=60, on_event=None):
     tell = on_event or _say_nothing
     pending = is_pending(board)
     if pending:
+        _keep_reason(board, 0)
         failed, why = await _test(self_test, deadline_s)
         if failed:
             tell("rolled-back", "self-test: %s" % why)
@@ -139,25 +145,37 @@ def _raise_floors(board, confirmed_now, tell):
 
 
 def _keep_reason(board, reason):
-    """For `rollback_reason`; going back does not depend on it."""
-    entries = read_entries(board)
-    seq = entries[otadata.active_index(entries[0], entries[1])].seq
+    """For `rollback_reason`; going back does not depend on it. 0 only overwrites."""
     try:
         nvs = board.nvs(_NAMESPACE)
-        if nvs is not None:
-            nvs.set_i32(_KEY, (seq << 2 | reason) & _I32_MAX)
+        if nvs is not None and (reason or _kept(nvs)):
+            nvs.set_i32(_KEY, _image_bits(board.running_partition()) << 2 | reason)
     except OSError:
         pass
 
 
-def _read_reason(board, seq):
-    """The reason kept by the image of this seq, 0 if it kept none."""
+def _read_reason(board, slot):
+    """The reason kept by the image in this slot, 0 if it kept none."""
     try:
         nvs = board.nvs(_NAMESPACE)
-        kept = nvs.get_i32(_KEY) if nvs is not None else 0
+        kept = _kept(nvs) if nvs is not None else 0
+        return kept & 3 if kept >> 2 == _image_bits(slot) else 0
     except OSError:
         return 0
-    return kept & 3 if kept >> 2 == seq & (_I32_MAX >> 2) else 0
+
+
+def _kept(nvs):
+    try:
+        return nvs.get_i32(_KEY)
+    except OSError:
+        return 0
+
+
+def _image_bits(slot):
+    """29 bits of the app descriptor in a slot, which differs from image to image."""
+    descriptor = bytearray(_DESCRIPTOR_BYTES)
+    slot.readblocks(0, descriptor, _DESCRIPTOR_OFFSET)
+    return crc32(descriptor) >> 3
 
 
 def _say_nothing(name, detail):
