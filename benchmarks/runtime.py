@@ -10,6 +10,11 @@ has to be the same (`min_heap_256kb_kb`, `min_heap_3mb_kb`).
 updaters (pipeline_board.Peer) with the same stream into the same virtual partition; median of
 pairs. Bar: 1.25. `pipeline_heap_bytes`, with the code loaded: no more than the peer's.
 
+`gap_units`: the longest that the application waited for its turn during such an update, in units
+of 1000 products of 256 bits (131 ms on an ESP32, chip.md), without what is exempt (docs/updates.md,
+"Politeness"): the least of some updates, since the machine takes its own turns. Bar: 150 ms are
+1.15 units.
+
 `mpy_kb`: floors 1 to 4 as .mpy for the ESP32 (xtensawin), without what only a workstation loads;
 `mpy_all_kb`: with it. Bar: 56.
 """
@@ -85,20 +90,29 @@ def _smallest(low: int, high: int, step: int, passes: Callable[[int], bool]) -> 
 # -- the whole board side ------------------------------------------------------------------------
 
 
-def _heaps(folder: Path) -> dict[str, int]:
+def _heaps(folder: Path) -> dict[str, float]:
     sizes = {"min_heap_kb": IMAGE_BYTES, "min_heap_256kb_kb": 250_000,
              "min_heap_3mb_kb": 3_000_000}  # fmt: skip
-    found = {}
+    found: dict[str, float] = {}
     for name, size in sizes.items():
         part = folder / name
         part.mkdir()
         with board_side(part, size) as updates:
             found[name] = _smallest(64, 512, 2, updates)
+            if size == IMAGE_BYTES:
+                found["gap_units"] = round(min(_longest_gap(updates) for _ in range(_ROUNDS)), 2)
     return found
 
 
+def _longest_gap(updates: Callable[..., bool]) -> float:
+    said: list[str] = []
+    if not updates(256, said=said):
+        raise RuntimeError("\n".join(said))
+    return max(float(line.split()[2]) for line in said if line.startswith("gap "))
+
+
 @contextmanager
-def board_side(folder: Path, image_bytes: int) -> Iterator[Callable[[int], bool]]:
+def board_side(folder: Path, image_bytes: int) -> Iterator[Callable[..., bool]]:
     """The servers, and a board for each call of what it yields: a function that tells whether a
     board with so many KB of heap updates itself to an image of this size."""
     library = folder / "library"
@@ -125,15 +139,17 @@ def board_side(folder: Path, image_bytes: int) -> Iterator[Callable[[int], bool]
 
 
 def _updates(
-    kb: int, *, library: Path, flash: Path, fresh: bytes, agent_ca: Path, agent: str
-) -> bool:
-    """Whether a board with this heap updates itself."""
+    kb: int, *, library: Path, flash: Path, fresh: bytes, agent_ca: Path, agent: str,
+    said: list[str] | None = None,
+) -> bool:  # fmt: skip
+    """Whether a board with this heap updates itself; with `said` it measures gaps and puts there
+    what it says."""
     flash.write_bytes(fresh)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     command = [micropython_port.INTERPRETER, "-X", f"heapsize={kb}k", "-m", "runtime_board"]
     board = subprocess.Popen(
-        [*command, flash, str(port), agent_ca],
+        [*command, flash, str(port), agent_ca, *([] if said is None else ["gaps"])],
         env={"MICROPYPATH": f"{library}:.frozen"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -142,7 +158,7 @@ def _updates(
     guard = threading.Timer(_GIVE_UP_S, board.kill)
     guard.start()
     try:
-        ended = _play(board, port, agent)
+        ended = _play(board, port, agent, [] if said is None else said)
     finally:
         guard.cancel()
         board.kill()
@@ -151,12 +167,13 @@ def _updates(
     return ended and _boots_new(flash)
 
 
-def _play(board: subprocess.Popen[str], port: int, agent: str) -> bool:
+def _play(board: subprocess.Popen[str], port: int, agent: str, said: list[str]) -> bool:
     """Trigger the update once the board is ready; whether it asks for its reset."""
     over = threading.Event()
     asking = threading.Thread(target=_keep_asking, args=(port, over))
     try:
         for line in board.stdout or ():
+            said.append(line.rstrip())
             if line.startswith("ready"):
                 if _ask(port, "POST", f"ip: {agent}") != 200:
                     return False
