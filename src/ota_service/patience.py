@@ -65,6 +65,8 @@ class Patience:
             except asyncio.CancelledError:
                 pass
             raise
+        if not outcome:
+            raise asyncio.CancelledError
         result, error = outcome
         if error is not None:
             raise error
@@ -83,12 +85,11 @@ class Patience:
 
 
 async def _run(coroutine, outcome, ended):
-    """Leaves (result, exception): a task that ends with an exception nobody waits for yet is
-    complained about on MicroPython's console."""
-    result = error = None
+    """Leaves (result, exception), nothing if it was cancelled: a task that ends with an exception
+    nobody waits for yet is complained about on MicroPython's console."""
     try:
-        result = await coroutine
-    except Exception as raised:
-        error = raised
-    outcome.extend((result, error))
-    ended.set()
+        outcome.extend((await coroutine, None))
+    except Exception as error:
+        outcome.extend((None, error))
+    finally:
+        ended.set()

@@ -185,7 +185,7 @@ class Session:
             return
         try:
             self._writer.discard()
-        except OSError:
+        except Exception:
             # The first error is the one to read; what stands in the slot has been verified, or
             # lacks its first bytes.
             error.message += "; the spare slot could not be erased"
