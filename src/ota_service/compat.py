@@ -57,12 +57,19 @@ async def read_into(reader, view):
 
 
 async def close_stream(writer):
-    """Close a connection whose outcome no longer matters."""
+    """Close a connection whose outcome no longer matters; its socket is free afterwards."""
     writer.close()
     try:
         await asyncio.wait_for(writer.wait_closed(), 1)
     except (OSError, asyncio.TimeoutError):
         pass
+    if IS_MICROPYTHON:
+        # mbedTLS lets go of the socket, open as it is, when a handshake fails.
+        raw = writer.e.get("raw")
+        if raw is not None:
+            raw.close()
+    else:
+        writer.transport.abort()
 
 
 def collect_garbage():

@@ -42,6 +42,10 @@ async def _accept_one(port):
         raise PeerError("agent-unreachable", "cannot listen on TCP port %d: %s" % (port, error))
     try:
         await arrived.wait()
+    except asyncio.CancelledError:
+        if taken:
+            await compat.close_stream(taken[0][1])
+        raise
     finally:
         server.close()
     return taken[0]

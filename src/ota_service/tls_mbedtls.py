@@ -13,6 +13,7 @@ from .compat import const
 # mbedtls/ssl.h
 _INVALID_RECORD = const(-0x7200)
 _CONN_EOF = const(-0x7280)
+_BAD_CERTIFICATE = const(-0x7A00)
 _FIRST_OWN_ERROR = const(-256)
 
 
@@ -53,7 +54,7 @@ async def open_stream(address, context=None, name=None):
 
     Returns (reader, writer). Raises OSError. Whatever happens, no socket is left behind.
     """
-    stream = socket.socket(address[0], address[1], address[2])
+    stream = raw = socket.socket(address[0], address[1], address[2])
     try:
         stream.setblocking(False)
         try:
@@ -68,8 +69,9 @@ async def open_stream(address, context=None, name=None):
         await _writable(stream)
     except BaseException:
         stream.close()
+        raw.close()
         raise
-    both = asyncio.StreamReader(stream)
+    both = asyncio.StreamReader(stream, {"raw": raw})
     return both, both
 
 
@@ -80,7 +82,8 @@ def _writable(stream):
 def certificate_error(error):
     """Whether the agent's certificate was refused: the name of the check, `` if only the leaf can
     tell, None if that is not what happened."""
-    return "" if isinstance(error, ValueError) else None
+    refused = isinstance(error, ValueError) or _number(error) == _BAD_CERTIFICATE
+    return "" if refused else None
 
 
 def is_no_tls(error):

@@ -42,9 +42,10 @@ class Update:
                 await self._attempt(session)
                 return
             except PeerError as error:
+                error = self._named(error)
                 if session.attempt >= self._config.attempts:
-                    raise
-                self._service.attempt_failed(self._named(error))
+                    raise error
+                self._service.attempt_failed(error)
             self._patience.check_deadline()
             await asyncio.sleep(self._delay_s(session.attempt))
 

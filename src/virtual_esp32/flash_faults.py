@@ -20,6 +20,7 @@ _WRITE_ERROR = (116, "ESP_ERR_TIMEOUT")
 # Kind: operation it belongs to (None: any), and how many numbers follow its name
 _KINDS = {
     "cut-before": (None, 0),
+    "cut-after": (None, 0),
     "cut-write": (WRITE, 1),
     "torn-write": (WRITE, 1),
     "cut-erase": (ERASE, 0),
@@ -53,6 +54,7 @@ class Fault:
     counted from 0 as NorFlash.operations does: the one that finds that many done.
     kind, numbers in decimal:
       `cut-before`: the power goes before the operation.
+      `cut-after`: it goes when the operation is over, before the next instruction.
       `cut-write:N`: it goes after N bytes of a write, a multiple of 4.
       `torn-write:N`: as before, and of the next word some bits that should clear have cleared.
       `cut-erase`: it goes in the middle of an erase: a mix of old bytes, FF and noise.
@@ -77,7 +79,7 @@ class Fault:
 
 
 def kinds(what, size, step=256):
-    """Every kind of fault for one operation, `rot` excepted: a list of texts.
+    """Every kind of fault for one operation, `rot` and `cut-after` excepted: a list of texts.
 
     what: ERASE or WRITE. size: bytes of the write. step: bytes between the cuts of a write, a
     multiple of 4.
@@ -178,12 +180,15 @@ class FaultyFlash(NorFlash):
         self.struck = True
         if fault.name == "cut-before":
             self._cut()
-        elif fault.name == "rot":
-            self.rot(*fault.numbers)
+        elif fault.name in ("rot", "cut-after"):
+            if fault.name == "rot":
+                self.rot(*fault.numbers)
             if what == ERASE:
                 self._erase(sector)
             else:
                 super().write(offset, self._as_taken(offset, data))
+            if fault.name == "cut-after":
+                self._cut()
         elif fault.name == "fails":
             self.operations += 1
             raise OSError(*_WRITE_ERROR)

@@ -82,7 +82,8 @@ class VirtualPartition:
         index = [slot.offset for slot in slots].index(self._entry.offset)
         where = bootloader.find_otadata(board.partitions)
         entries = bootloader.read_otadata(self._flash, where)
-        sector, entry = otadata.next_entry(entries, index, len(slots), otadata.NEW)
+        state = otadata.NEW if board.rollback else otadata.UNDEFINED
+        sector, entry = otadata.next_entry(entries, index, len(slots), state)
         bootloader.write_otadata(self._flash, where, sector, entry)
 
     def _slots(self):
