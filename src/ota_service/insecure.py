@@ -13,7 +13,7 @@ from .errors import PeerError
 async def receive(session, config, patience, service):
     """Listen, accept one connection, take the image from it. Raises OtaError, PeerError."""
     port = config.insecure_port
-    service.event("insecure", "waiting for any sender on TCP port %d, without TLS" % port)
+    service.event("INSECURE", "waiting for any sender on TCP port %d, without TLS" % port)
     reader, writer = await _accept_one(port)
     try:
         session.accepted()

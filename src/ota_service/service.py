@@ -45,6 +45,16 @@ class OtaService:
         secure_version.open_storage(board)
         self.descriptor = read_descriptor(board.running_partition())
         self._look_back()
+        self._warn()
+
+    def _warn(self):
+        """What takes away from the board's security is in its log from the start."""
+        if self.config.insecure:
+            text = "an update takes a raw image from whoever connects to TCP port %d, without TLS"
+            self.event("INSECURE", "insecure: " + text % self.config.insecure_port)
+        if self.config.allow_unsigned:
+            text = "where no key is trusted, unsigned firmware is installed"
+            self.event("INSECURE", "allow_unsigned: " + text)
 
     def _look_back(self):
         try:

@@ -63,7 +63,6 @@ class Application:
         server.set_handler_generic("/info", "GET", service.info_handler)
         server.set_handler_generic("/onboard", "GET", service.onboard_request_handler)
         server.set_handler_generic("/temp", "GET", lambda req: _DEMO_TEMPERATURE)
-        self._warn(service.config)
         task = server.start(self._host, self._port)
         try:
             await server.started()
@@ -86,20 +85,6 @@ class Application:
         finally:
             await service.end()
             await server.end()
-
-    def _warn(self, config):
-        """What takes away from the board's security is in its log from the start."""
-        if config.insecure:
-            self._event(
-                "INSECURE",
-                "`insecure` is on: an update takes a raw image from whoever connects to TCP port "
-                "%d, without TLS" % config.insecure_port,
-            )
-        if config.allow_unsigned:
-            self._event(
-                "INSECURE",
-                "`allow_unsigned` is on: where no key is trusted, unsigned firmware is installed",
-            )
 
     def _all_settings(self, board):
         settings = dict(self._settings or {})

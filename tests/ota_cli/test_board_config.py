@@ -200,4 +200,4 @@ def test_the_log_is_loud_about_unsigned_firmware_and_quiet_otherwise(
             pass
         loud = [line for line in log if "INSECURE" in line]
         assert len(loud) == allowed, log
-        assert not allowed or "`allow_unsigned` is on" in loud[0]
+        assert not allowed or "allow_unsigned: " in loud[0]
