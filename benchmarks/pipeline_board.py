@@ -91,7 +91,7 @@ class Ours:
         await writer.wait_closed()
         for _ in session.verify_steps():
             await asyncio.sleep(0)
-        session.switch()
+        session.switch(lambda: True)
 
     async def _receive(self, reader, patience):
         await protocol1.receive_firmware(reader, self.session, patience, 10, self._progress)

@@ -59,6 +59,15 @@ def is_pending(board):
     return _names_running_slot(board, entries[active])
 
 
+def boots_next(board, slot):
+    """Whether otadata names this slot, whatever the bootloader then finds in it."""
+    entries = read_entries(board)
+    active = otadata.active_index(entries[0], entries[1])
+    return active is not None and (
+        _named_slot(board, entries[active]).info()[2] == slot.info()[2]
+    )
+
+
 def rollback_reason(board):
     """Why the image installed last is not the one that runs, one line; None if it runs.
 

@@ -39,9 +39,13 @@ class Patience:
         now = ticks_ms()
         return min(ticks_diff(self._until, now), ticks_diff(self._deadline, now))
 
+    def deadline_left_s(self):
+        """Seconds until the deadline, 0 or less when it has passed."""
+        return ticks_diff(self._deadline, ticks_ms()) / 1000
+
     def check_deadline(self):
         """Raises OtaError("deadline") when the time for everything is over."""
-        if ticks_diff(self._deadline, ticks_ms()) <= 0:
+        if self.deadline_left_s() <= 0:
             raise OtaError("deadline", "not done within %d s" % self._deadline_s)
 
     async def watch(self, coroutine, what, seconds):
@@ -64,6 +68,7 @@ class Patience:
                 await task
             except asyncio.CancelledError:
                 pass
+            coroutine.close()  # where the task had no turn before
             raise
         if not outcome:
             raise asyncio.CancelledError

@@ -36,6 +36,16 @@ _NEXT_STATE = {
 }
 
 _READ_BYTES = const(4096)
+# What the stream did not tell; all else about an image it did.
+_ABOUT_THE_SIGNATURE = (
+    "digest-mismatch",
+    "extra-block",
+    "hash-missing",
+    "key-revoked",
+    "key-untrusted",
+    "scheme-unsupported",
+    "signature-invalid",
+)
 
 
 class Session:
@@ -126,7 +136,8 @@ class Session:
         self._writer.advance(count)
 
     def end_of_stream(self):
-        """The stream ended. Raises PeerError when that is too early."""
+        """The stream ended. Raises PeerError when that is too early, OtaError for an image that
+        is whole but for its signature."""
         if self.state == _ATTESTING:
             raise OtaError(
                 "attestation-refused",
@@ -136,6 +147,9 @@ class Session:
             self._parser.close()
         except ImageError:
             total = self._parser.total_bytes
+            # Not where its padding would have ended: there a broken transfer looks the same.
+            if self.received == self._parser.image_bytes != self._parser.signed_bytes:
+                raise OtaError("unsigned", "the stream ended with the image, without a signature")
             raise PeerError(
                 "truncated",
                 "the stream ended after %d of %s bytes" % (self.received, total or "unknown"),
@@ -164,11 +178,18 @@ class Session:
                 buffer=self._writer.buffer(),
             )
         except ImageError as error:
-            raise OtaError(error.code, error.message)
+            if error.code in _ABOUT_THE_SIGNATURE:
+                raise OtaError(error.code, error.message)
+            # The same bytes passed as a stream.
+            text = "what was read back is not what came: %s" % error.message
+            raise OtaError("flash-mismatch", text)
         self._go("verified")
 
-    def switch(self):
-        """Make the slot bootable and the one that boots next. Raises OtaError."""
+    def switch(self, boots_next):
+        """Make the slot bootable and the one that boots next. Raises OtaError.
+
+        boots_next(): whether otadata, read back, names the slot.
+        """
         self._expect(_SWITCHING)
         self._check_cancelled()
         self._writer.release()
@@ -176,6 +197,8 @@ class Session:
             self.slot.set_boot()
         except OSError as error:
             raise OtaError("set-boot", "the slot was not taken as boot partition: %s" % error)
+        if not boots_next():
+            raise OtaError("set-boot", "otadata does not name the slot: its write did not take")
         self._go("switched")
 
     def fail(self, error):

@@ -105,8 +105,10 @@ def network_error(error):
 
 def reason(error):
     """What the error says, on one line."""
-    number = abs(_number(error))
-    return errno.errorcode.get(number) or str(error)
+    number = _number(error)
+    if number == _CONN_EOF:
+        return "closed by the peer"
+    return errno.errorcode.get(abs(number)) or str(error.args[-1] if error.args else error)
 
 
 def _number(error):

@@ -75,4 +75,4 @@ def network_error(error):
 def reason(error):
     """See tls_mbedtls.reason."""
     text = getattr(error, "verify_message", "") or getattr(error, "reason", "")
-    return " ".join(str(text or error.strerror or error).split())
+    return " ".join(str(text or error.strerror or error).split()) or "closed by the peer"

@@ -35,6 +35,7 @@ class Update:
         self.session = session = await self._new_session()
         while True:
             self._service.check_cancelled()
+            self._patience.check_deadline()
             compat.collect_garbage()
             try:
                 session.begin_attempt()
@@ -46,8 +47,8 @@ class Update:
                 if session.attempt >= self._config.attempts:
                     raise error
                 self._service.attempt_failed(error)
-            self._patience.check_deadline()
-            await asyncio.sleep(self._delay_s(session.attempt))
+            left = self._patience.deadline_left_s()
+            await asyncio.sleep(max(0, min(left, self._delay_s(session.attempt))))
 
     async def _attempt(self, session):
         """The eight steps of the architecture page; 1, the request, has been parsed."""
@@ -66,7 +67,7 @@ class Update:
         service.event("verifying", "%d bytes in %s" % (session.received, session.slot_label))
         await service.stepped(session.verify_steps())  # 7
         service.event("switching", "boot partition %s" % session.slot_label)
-        session.switch()  # 8
+        session.switch(lambda: confirmation.boots_next(self._board, session.slot))  # 8
         service.event("rebooting", "into %s" % session.slot_label)
         self._board.reset()
 

@@ -95,7 +95,7 @@ class Firmware:
             self.receive(session, image)
             run_steps(session.verify_steps())
             progress.passed = True
-            session.switch()
+            session.switch(lambda: confirmation.boots_next(board, session.slot))
         except OtaError as error:
             session.fail(error)
             raise
@@ -174,32 +174,72 @@ class Bench:
         """The app partition of this label."""
         return [app for app in self.apps if app.label == label][0]
 
-    def run(self, plan, start, fault=None, journal=False):
-        """Power the board at the Snapshot `start`. Returns a recorded_runs.Outcome: its result is
-        a Progress; notes of its operations are (stage, passed, strayed)."""
+    def spare(self, label):
+        """Label of the slot that an update goes to while `label` runs; None if there is none
+        (esp_ota_get_next_update_partition)."""
+        labels = [slot.label for slot in table.ota_slots(self.partitions)]
+        if not labels or labels == [label]:
+            return None
+        return labels[(labels.index(label) + 1) % len(labels) if label in labels else 0]
+
+    def boot(self, start, fault=None, journal=None):
+        """Power the board at the Snapshot `start`, and let it crash as soon as it has booted.
+
+        Arguments and result as those of `run`.
+        """
+        return self.recorder.run(BOOT, start, self._boot, fault, journal)
+
+    def run(self, plan, start, fault=None, journal=None):
+        """Power the board at the Snapshot `start`.
+
+        fault, journal: as Recorder.run. Returns a recorded_runs.Outcome: its result is a Progress,
+        None after a power cut; notes of its operations are (stage, passed, strayed).
+        """
+        booted = self.boot(start, fault, journal)
+        if plan.only_boots:
+            return booted
+        return self.run_on(plan, booted, fault, journal)
+
+    def run_on(self, plan, booted, fault=None, journal=None):
+        """What `run` does after `boot`, whose Outcome `booted` is."""
+        if booted.is_cut or booted.result.booted is None:
+            return booted
+        label = booted.result.booted
+        before = booted.operations
 
         def program(flash):
-            return self._power_on(plan, flash)
+            return self._run_application(plan, label, flash)
 
-        return self.recorder.run(plan.name, start, program, fault, journal)
+        def later(number):
+            return journal(len(before) + number)
 
-    def _power_on(self, plan, flash):
-        board = _StillBoard(flash, self.efuse, self.rollback, clock=_CLOCK)
+        name = "%s in %s" % (plan.name, label)
+        outcome = self.recorder.run(
+            name,
+            booted.flash.snapshot(),
+            program,
+            None if booted.flash.struck else fault,
+            None if journal is None else later,
+        )
+        outcome.operations = before + outcome.operations
+        return outcome
+
+    def _boot(self, flash):
         progress = Progress()
-
-        def note(what, offset):
-            strayed = self._strayed(board, offset)
-            progress.strayed = progress.strayed or strayed
-            return (progress.stage, progress.passed, strayed)
-
-        flash.note = note
+        board = self._board(flash, progress)
         try:
             progress.booted = board.boot().partition.label
         except VirtualBoardError as error:
             progress.crashed = str(error)
-            return progress
-        if plan.only_boots:
-            return progress
+        return progress
+
+    def _run_application(self, plan, label, flash):
+        """The bootloader hands over nothing but which partition runs."""
+        progress = Progress()
+        progress.booted = label
+        board = self._board(flash, progress)
+        board.partitions = self.partitions
+        board.decision = bootloader.BootDecision(self.partition(label), "", [])
         try:
             self._run_firmware(plan, board, progress)
         except OtaError as error:
@@ -207,6 +247,17 @@ class Bench:
         except Exception as error:
             progress.crashed = "%s: %s" % (type(error).__name__, error)
         return progress
+
+    def _board(self, flash, progress):
+        board = _StillBoard(flash, self.efuse, self.rollback, clock=_CLOCK)
+
+        def note(what, offset):
+            strayed = self._strayed(board, offset)
+            progress.strayed = progress.strayed or strayed
+            return (progress.stage, progress.passed, strayed)
+
+        flash.note = note
+        return board
 
     def _run_firmware(self, plan, board, progress):
         firmware = self._firmware

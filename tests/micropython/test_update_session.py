@@ -78,7 +78,7 @@ def test_a_whole_update_ends_in_confirmed_new_firmware():
     receive(session, NEW)
     assert session.state == "receiving"
     finish(session.verify_steps())
-    session.switch()
+    session.switch(lambda: True)
     assert session.state == "rebooting"
     assert board.boot().partition.label == "ota_1"
     assert confirmation.is_pending(board)
@@ -125,7 +125,7 @@ def test_a_failed_attempt_can_be_followed_by_a_good_one():
     session.connected()
     receive(session, NEW, 7)
     finish(session.verify_steps())
-    session.switch()
+    session.switch(lambda: True)
     assert session.attempt == 2
     assert board.boot().partition.label == "ota_1"
 
@@ -142,7 +142,7 @@ def test_steps_out_of_their_order_are_a_bug_of_the_caller():
     for operation in (
         session.begin_attempt,
         session.connected,
-        session.switch,
+        lambda: session.switch(lambda: True),
         lambda: finish(verify()),
     ):
         state = session.state

@@ -110,7 +110,7 @@ REFUSED = {
         signing.sign(world.app("2.0.0", None), world.key("owner"), world.key("stranger")),
         "extra-block",
     ),
-    "unsigned": (world.app("2.0.0", None), "truncated"),
+    "unsigned": (world.app("2.0.0", None), "unsigned"),
     "unsigned, padded as if signed": (
         signing.pad(world.app("2.0.0", None)) + b"\xff" * 4096,
         "unsigned",
@@ -222,7 +222,7 @@ def test_without_any_key_to_trust_nothing_is_installed_unless_that_is_configured
 def test_unsigned_images_stay_refused_where_a_key_is_trusted() -> None:
     board = world.board(OLD)
     error = failure(board, world.sends(world.app("2.0.0", None)), allow_unsigned=True)
-    assert error.code == "truncated"
+    assert error.code == "unsigned"
 
 
 def test_a_board_without_the_agents_ca_refuses_every_update() -> None:
