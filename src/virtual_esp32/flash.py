@@ -73,6 +73,19 @@ class _SnapshotStorage:
         for start, end in _sector_pieces(offset, size):
             self.read_into(offset + start, view[start:end])
 
+    def peek(self, offset, size):
+        """Bytes at an offset, copied where there is no other way."""
+        at = offset % SECTOR_BYTES
+        if at + size <= SECTOR_BYTES:
+            sector = offset // SECTOR_BYTES
+            content = self._own.get(sector) or self._shared.get(sector)
+            if content is None:
+                return self._base[offset : offset + size]
+            return content[at : at + size]
+        buffer = bytearray(size)
+        self.read_into(offset, buffer)
+        return buffer
+
     def write(self, offset, data):
         if len(data) == SECTOR_BYTES and offset % SECTOR_BYTES == 0:
             self._own[offset // SECTOR_BYTES] = bytearray(data)
@@ -109,6 +122,8 @@ class NorFlash:
         self._wear = {}
         self._snapshot = None
         self._changed = set()
+        # peek(offset, size): the bytes there, unchecked and uncounted, of a flash from a snapshot
+        self.peek = None
 
     @classmethod
     def open(cls, path):
@@ -125,6 +140,7 @@ class NorFlash:
         flash.operations = snapshot.operations
         flash._wear = dict(snapshot._wear)
         flash._snapshot = snapshot
+        flash.peek = flash._storage.peek
         return flash
 
     def snapshot(self):

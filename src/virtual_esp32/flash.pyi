@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Self
 
 from .compat import _Storage
@@ -26,6 +27,7 @@ class Snapshot:
 class NorFlash:
     size: int
     operations: int
+    peek: Callable[[int, int], bytes | bytearray] | None
     def __init__(self, storage: _Storage) -> None: ...
     @classmethod
     def open(cls, path: str) -> Self: ...

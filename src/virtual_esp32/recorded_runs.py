@@ -24,7 +24,7 @@ class Operation:
     """One erase or write of a run.
 
     what: ERASE or WRITE. offset: bytes. data: what is written, None for an erase. note: what the
-    run said about itself then. before: the Snapshot before it, of runs whose journal is kept.
+    run said about itself then. before: the Snapshot before it, None where none was asked for.
     """
 
     def __init__(self, what, offset, data, note, before):
@@ -139,21 +139,22 @@ class Recorder:
         self.executed = 0
         self.replayed = 0
 
-    def run(self, name, start, program, fault=None, journal=False):
+    def run(self, name, start, program, fault=None, journal=None):
         """Run `program(flash)` on a flash of its own, as it is at the Snapshot `start`.
 
         name: the same for the same program with the same arguments. fault: a Fault to arm.
-        journal: keep the operations with a Snapshot before each. Returns an Outcome.
+        journal(number): whether to keep a Snapshot before this operation, counted from the run's
+        first; None: keep no operations at all. Returns an Outcome.
         """
         first = self._first.get(name)
         if first is not None:
             outcome = _prepare(start, fault, journal)
             if _replay(first, outcome):
                 self.replayed += 1
-                return outcome
+                return _released(outcome)
         outcome = _prepare(start, fault, journal)
         self._execute(name, program, outcome)
-        return outcome
+        return _released(outcome)
 
     def _execute(self, name, program, outcome):
         self.executed += 1
@@ -197,24 +198,34 @@ def _prepare(start, fault, journal):
     outcome = Outcome(flash)
     if fault is not None:
         flash.arm(fault)
-    if journal:
+    if journal is not None:
+        operations = outcome.operations
 
         def keep(flash, what, offset, data):
             data = None if data is None else bytes(data)
-            outcome.operations.append(Operation(what, offset, data, flash.noted, flash.snapshot()))
+            before = flash.snapshot() if journal(len(operations)) else None
+            operations.append(Operation(what, offset, data, flash.noted, before))
 
         flash.on_operation = keep
+    return outcome
+
+
+def _released(outcome):
+    """The flash lets go of what only the run needed."""
+    outcome.flash.on_operation = None
+    outcome.flash.note = None
     return outcome
 
 
 def _replay(step, outcome):
     """Go through a run step by step; False at the first difference."""
     flash = outcome.flash
-    read = flash.read
+    peek = flash.peek
     while step is not None:
         what = step.what
-        if what == _READ:
-            step = step.after(read(step.offset, step.payload))
+        if what is _READ:
+            found = peek(step.offset, step.payload)
+            step = step.next if found == step.outcome else step.after(found)
         elif what == _END:
             outcome.result = step.payload
             return True

@@ -25,6 +25,7 @@ DRIPS = {
     ),
     "the TLS handshake": (agents.drips_handshake(PAUSE_S), {"connect_s": 0.3}, 2),
     "attempt after attempt": (agents.closes_after_hello, {}, 5),
+    "the pause between attempts": (agents.closes_after_hello, {"retry_delay_s": 86_400}, 1),
 }  # fmt: skip
 
 
