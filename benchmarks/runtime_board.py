@@ -64,6 +64,7 @@ class Board:
     key_digests = revoked_digests = ()
     secure_version = 0
     keeps_time = True
+    hardware = "the chip"
 
     def __init__(self, path):
         self.file = open(path, "r+b")

@@ -9,6 +9,7 @@ import asyncio
 from microdot import Request
 
 from ota_crypto.compat import const
+from ota_service.compat import close_stream
 
 REQUEST_S = 5
 ANSWER_S = 30
@@ -16,6 +17,10 @@ _MAX_HEAD_BYTES = const(4096)
 _MAX_HEADERS = const(64)
 _CHUNK_BYTES = const(512)
 _BAD_REQUEST = const(b"HTTP/1.0 400 Bad Request\r\nContent-Length: 12\r\n\r\nBad request\n")
+
+# microdot takes 16 KiB, and a board with seven connections has no such memory. An application
+# whose own endpoints need more sets it higher.
+Request.max_content_length = 1024
 
 
 class BadRequest(Exception):
@@ -85,14 +90,10 @@ async def serve(app, reader, writer):
     """Read one request, answer it, close. Ends quietly whatever the client does."""
     try:
         await _answer(app, reader, writer)
-    except (OSError, asyncio.TimeoutError):
+    except (OSError, MemoryError, asyncio.TimeoutError):
         pass
     finally:
-        writer.close()
-        try:
-            await writer.wait_closed()
-        except OSError:
-            pass
+        await close_stream(writer)
 
 
 async def _answer(app, reader, writer):

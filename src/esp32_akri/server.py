@@ -4,10 +4,13 @@ import asyncio
 
 from microdot import Microdot
 
-from . import connection
-from .compat import is_awaitable
+from ota_service.compat import close_stream, listen
 
-# lwIP on the chip has ten sockets in all; the update needs one of them.
+from . import connection
+from .compat import is_awaitable, is_loopback
+
+# lwIP on the chip has ten sockets in all; the update needs one of them, and the self-test of new
+# firmware, from the board itself, must not depend on how many strangers are connected.
 MAX_CONNECTIONS = 7
 
 
@@ -93,7 +96,7 @@ class AkriServer:
 
     async def _run(self, host, port):
         try:
-            self._server = await asyncio.start_server(self._serve, host, port)
+            self._server = await listen(self._serve, host, port)
             self._settled.set()
             await asyncio.Event().wait()  # until `end` cancels
         finally:
@@ -110,13 +113,16 @@ class AkriServer:
             await asyncio.sleep(0)
 
     async def _serve(self, reader, writer):
-        if len(self._connections) >= MAX_CONNECTIONS:
-            writer.close()
+        own = is_loopback(writer.get_extra_info("peername"))
+        if len(self._connections) >= MAX_CONNECTIONS + own:
+            await close_stream(writer)
             return
         task = asyncio.current_task()
         self._connections.add(task)
         try:
             await connection.serve(self._app, reader, writer)
+        except asyncio.CancelledError:
+            pass  # by `_close`; asyncio would complain about it
         finally:
             self._connections.discard(task)
 

@@ -42,6 +42,19 @@ def tls():
     return module
 
 
+async def listen(callback, host, port):
+    """asyncio.start_server that leaves no open port behind when it is cancelled."""
+    if IS_MICROPYTHON:
+        return await asyncio.start_server(callback, host, port)
+    starting = asyncio.ensure_future(asyncio.start_server(callback, host, port))
+    try:
+        await asyncio.wait((starting,))
+    except asyncio.CancelledError:
+        (await starting).close()
+        raise
+    return starting.result()
+
+
 async def read_into(reader, view):
     """Read what there is into `view`; the number of bytes, 0 at the end of the stream."""
     if not IS_MICROPYTHON:

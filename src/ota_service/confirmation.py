@@ -63,9 +63,7 @@ def boots_next(board, slot):
     """Whether otadata names this slot, whatever the bootloader then finds in it."""
     entries = read_entries(board)
     active = otadata.active_index(entries[0], entries[1])
-    return active is not None and (
-        _named_slot(board, entries[active]).info()[2] == slot.info()[2]
-    )
+    return active is not None and (_named_slot(board, entries[active]).info()[2] == slot.info()[2])
 
 
 def rollback_reason(board):

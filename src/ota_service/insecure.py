@@ -29,20 +29,20 @@ async def _accept_one(port):
     arrived = asyncio.Event()
 
     async def serve(reader, writer):
-        if taken:
-            writer.close()
-            await writer.wait_closed()
+        if arrived.is_set():
+            await compat.close_stream(writer)
             return
         taken.append((reader, writer))
         arrived.set()
 
     try:
-        server = await asyncio.start_server(serve, "0.0.0.0", port)
+        server = await compat.listen(serve, "0.0.0.0", port)
     except OSError as error:
         raise PeerError("agent-unreachable", "cannot listen on TCP port %d: %s" % (port, error))
     try:
         await arrived.wait()
     except asyncio.CancelledError:
+        arrived.set()  # whoever was let in and had no turn yet is sent away
         if taken:
             await compat.close_stream(taken[0][1])
         raise

@@ -45,7 +45,8 @@ async def _resolve(tls, host, port):
     try:
         return await tls.resolve(host, port)
     except OSError:
-        raise PeerError("name-unresolved", "%s: no address found for this name" % host)
+        # Not tried again: on the chip each look-up stops everything for seconds.
+        raise OtaError("name-unresolved", "%s: no address found for this name" % host)
 
 
 async def receive_firmware(reader, session, patience, read_s, on_progress):

@@ -12,7 +12,8 @@ from .descriptor import read_descriptor
 from .errors import BadRequest, OtaError
 from .gate import Gate
 
-# Boards with an update under way: one at a time, whichever OtaService started it.
+# Hardware with an update under way: one at a time, whichever OtaService, and whichever board
+# object, it was started with. Two would write over what the other has verified.
 _updating = []
 _ACCEPTED = const("Received update request: About to update (%s)\n")
 
@@ -211,9 +212,9 @@ class OtaService:
 
     def _refuse_second(self):
         if self._ended:
-            raise BadRequest("the application is stopping", 503)
+            raise BadRequest("the application is stopping", 503, "stopping")
         if self.is_updating:
-            raise BadRequest("an update is running", 409)
+            raise BadRequest("an update is running", 409, "update-running")
 
     def _start(self, coroutine):
         self._update = None
@@ -238,14 +239,15 @@ class OtaService:
         self._rolled_back = False
         try:
             self.check_cancelled()
-            if any(board is self.board for board in _updating):
+            hardware = self.board.hardware
+            if any(other is hardware for other in _updating):
                 raise OtaError("busy", "another application updates this board")
-            _updating.append(self.board)
+            _updating.append(hardware)
             try:
                 self._update = await self._new_update(host, port)
                 await self._update.run()
             finally:
-                _updating.remove(self.board)
+                _updating.remove(hardware)
             self.gate.note_success()
         except asyncio.CancelledError:
             self._fail(OtaError("cancelled", "the update was cancelled"))

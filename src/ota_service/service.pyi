@@ -24,6 +24,8 @@ class _Nvs(Protocol):
     def set_i32(self, key: str, value: int) -> None: ...
 
 class _Board(Protocol):
+    @property
+    def hardware(self) -> object: ...
     # The time of the last NTP answer that set the clock since boot, None before; clock.py's.
     ntp_answered_at: int | None
     @property

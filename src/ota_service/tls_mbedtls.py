@@ -45,8 +45,8 @@ def client_context(ca_certificates, on_leaf=None):
 
 
 async def resolve(host, port):
-    """The address of a host, for `open_stream`; blocks for a name. Raises OSError."""
-    return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)[0]
+    """The IPv4 address of a host, for `open_stream`; blocks for a name. Raises OSError."""
+    return socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)[0]
 
 
 async def open_stream(address, context=None, name=None):

@@ -127,7 +127,7 @@ class Update:
 
     def _delay_s(self, attempt):
         """Seconds before the next attempt: growing by half each time up to a minute, +- 25 %."""
-        delay = min(self._config.retry_delay_s * 1.5 ** (attempt - 1), 60)
+        delay = min(self._config.retry_delay_s * 1.5 ** min(attempt - 1, 20), 60)
         return delay * (0.75 + self._board.random(1)[0] / 512)
 
 

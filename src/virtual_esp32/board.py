@@ -59,6 +59,11 @@ class VirtualBoard:
         return self.decision
 
     @property
+    def hardware(self):
+        """What stands for the hardware: the same object for every board object of one chip."""
+        return self.flash
+
+    @property
     def chip(self):
         """Chip name, as `esp32s3`."""
         return self.efuse.chip

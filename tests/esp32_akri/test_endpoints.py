@@ -9,6 +9,8 @@ import pytest
 
 import esp32_akri
 from esp32_akri import AkriServer, connection
+from esp32_akri import server as akri_server
+from esp32_akri.compat import is_loopback
 from esp32_akri.server import MAX_CONNECTIONS
 
 
@@ -220,7 +222,8 @@ def test_connections_over_the_limit_are_closed_and_the_others_live() -> None:
     async def play(server: AkriServer) -> None:
         silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(20)]
         ended = await asyncio.gather(*(ends_soon(reader) for reader, _ in silent))
-        assert ended.count(True) == 20 - MAX_CONNECTIONS
+        # One more than strangers get: these come from the board's own machine.
+        assert ended.count(True) == 20 - MAX_CONNECTIONS - 1
         for _, writer in silent:
             writer.close()
             await writer.wait_closed()
@@ -253,5 +256,49 @@ def test_no_connection_outlives_the_server() -> None:
         assert await reader.read() == b""
         assert called == []
         writer.close()
+
+    asyncio.run(run())
+
+
+def test_strangers_who_hold_every_connection_do_not_keep_the_board_from_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The self-test of new firmware asks the board's own endpoints from the board itself."""
+
+    async def play(server: AkriServer) -> None:
+        server.set_handler_generic("/own", "GET", lambda req: "here")
+        monkeypatch.setattr(akri_server, "is_loopback", lambda peer: False)
+        held = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(20)]
+        ended = await asyncio.gather(*(ends_soon(reader) for reader, _ in held))
+        assert ended.count(True) == 20 - MAX_CONNECTIONS
+        monkeypatch.undo()
+        assert b"here" in await raw(server.port, b"GET /own HTTP/1.0\r\n\r\n")
+        for _, writer in held:
+            writer.close()
+
+    with_server(play)
+
+
+def test_the_boards_own_connections_are_told_on_both_runtimes() -> None:
+    for peer in (("127.0.0.1", 5), b"\x02\x00\x1f\x90\x7f\x00\x00\x01" + bytes(8)):
+        assert is_loopback(peer)
+    for peer in (("10.0.0.1", 5), ("::1", 5, 0, 0), b"\x02\x00\x1f\x90\x0a\x7f\x00\x01", b"", None):
+        assert not is_loopback(peer)
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_a_server_ended_while_it_starts_leaves_no_port_behind(turns: int) -> None:
+    async def run() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        server = AkriServer()
+        server.start("127.0.0.1", port)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await server.end()
+        again = AkriServer()
+        again.start("127.0.0.1", port)
+        await again.started()
+        await again.end()
 
     asyncio.run(run())

@@ -26,7 +26,6 @@ ANSWER_S = 60
 RETRIED = (
     "agent-unreachable",
     "connection-lost",
-    "name-unresolved",
     "network-down",
     "no-tls",
     "timeout",

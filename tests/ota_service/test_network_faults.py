@@ -472,7 +472,7 @@ def test_a_name_that_has_no_address_is_an_error_that_names_it(board: BoardProces
         answer = update(board, OLD, "no-agent.invalid:4433", attempts=2, good=(good.address, NEW))
     require_refused(answer, "name-unresolved")
     assert "no-agent.invalid" in answer["status"]["error"]["message"]
-    assert answer["status"]["attempt"] == 2
+    assert answer["status"]["attempt"] == 1  # on the chip each look-up blocks for seconds
     require_updated(answer, NEW)
 
 

@@ -554,3 +554,34 @@ def test_the_certificate_names_the_board_in_pem_and_der() -> None:
     )
     assert headers["Content-Type"] == "application/x-pem-file"
     assert certificate.from_pem(pem) == der
+
+
+def test_one_chip_has_one_update_however_many_board_objects_stand_for_it() -> None:
+    """Two at once would write over what the other has verified."""
+    board = world.board(OLD)
+    twin = VirtualBoard(board.flash, board.efuse)
+    twin.partitions, twin.decision = board.partitions, board.decision
+
+    async def run() -> None:
+        async with world.Agent(world.sends(NEW), context=world.server_context()) as agent:
+            results = await asyncio.gather(
+                *(world.service(b, agent).ota_service_begin("127.0.0.1") for b in (board, twin)),
+                return_exceptions=True,
+            )
+        assert results[0] is None
+        assert isinstance(results[1], OtaError)
+        assert results[1].code == "busy"
+
+    asyncio.run(run())
+
+
+def test_a_thousand_attempts_are_not_too_many() -> None:
+    async def run() -> OtaService:
+        async with world.Agent(world.sends(b""), context=None) as agent:
+            service = world.service(world.board(OLD), agent, attempts=3000)
+        with pytest.raises(OtaError) as caught:
+            await service.ota_service_begin("127.0.0.1")
+        assert caught.value.code == "agent-unreachable"
+        return service
+
+    assert asyncio.run(run()).status()["attempt"] == 3000
