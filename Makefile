@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 
 RUNS ?= 2000000
 
-.PHONY: help demo test lint bench fuzz clean
+.PHONY: help demo test lint bench powercut fuzz clean
 help:            ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
@@ -36,6 +36,17 @@ lint: $(STAMP)   ## ruff, mypy, stubtest, import contracts
 
 bench: $(STAMP)  ## all of benchmarks/, side by side with their peers
 	@$(BIN)/python -m benchmarks
+
+powercut: $(STAMP) ## cuts the power at every flash operation of an update of 1 MB
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && cd $$folder && bin=$(CURDIR)/$(BIN) && \
+	$$bin/espsecure generate-signing-key --version 2 --scheme ecdsa256 key.pem >/dev/null && \
+	for version in 1.0.0 2.0.0; do \
+	  $$bin/ota-service image build -o app.bin --version $$version --project thermo --size 1048576 \
+	    >/dev/null && \
+	  $$bin/ota-service image sign app.bin --key key.pem -o $$version.bin >/dev/null || exit 1; \
+	done && \
+	$$bin/ota-service board create flash.bin --app 1.0.0.bin && \
+	$$bin/ota-service board powercut flash.bin --firmware 2.0.0.bin
 
 fuzz: $(VENV)/.fuzz ## atheris on every parser, RUNS executions each (default 2,000,000)
 	@for target in image signature_sector partition_table certificate server_certificate evidence; do \

@@ -4,7 +4,7 @@ What may happen in which state is the table below. The network side (`protocol1`
 the methods in that order; a method called in another state is a bug of the caller.
 """
 
-from esp_image import ImageError, ImageParser, acceptance, readback
+from esp_image import ImageError, ImageParser, readback
 
 from .compat import const
 from .errors import OtaError, PeerError
@@ -129,11 +129,17 @@ class Session:
         try:
             self._parser.feed(room if count == len(room) else room[:count])
             if not self._accepted and self._parser.descriptor is not None:
-                acceptance.require(self._parser.header, self._parser.descriptor, self._expected)
-                self._accepted = True
+                self._judge()
         except ImageError as error:
             raise OtaError(error.code, error.message)
         self._writer.advance(count)
+
+    def _judge(self):
+        """May this image be installed here? Raises ImageError."""
+        from esp_image import acceptance
+
+        acceptance.require(self._parser.header, self._parser.descriptor, self._expected)
+        self._accepted = True
 
     def end_of_stream(self):
         """The stream ended. Raises PeerError when that is too early, OtaError for an image that
@@ -165,7 +171,7 @@ class Session:
         self._check_cancelled()
         # What only the stream needed gives way to what verifying takes.
         self._received, self._total = self.received, self.total
-        self._parser = None
+        self._parser = self._expected = None
         try:
             yield from readback.verify_slot_steps(
                 self._read_slot,

@@ -6,8 +6,6 @@ What the steps do stands in the modules beside this one; which of them may follo
 
 import asyncio
 
-from esp_image import acceptance
-
 from . import compat, confirmation, secure_version, trust
 from .errors import OtaError, PeerError
 from .patience import Patience
@@ -62,8 +60,8 @@ class Update:
             certificate = await service.device_certificate()  # 2
             taking = self._receive(session, certificate)
             await patience.watch(taking, "no TLS connection", config.connect_s)
-        # What connects gives way to what verifies.
-        compat.let_go("ota_service.protocol1", "ota_service.tls_mbedtls")
+        # What connects and what judges the header give way to what verifies.
+        compat.let_go("ota_service.protocol1", "ota_service.tls_mbedtls", "esp_image.acceptance")
         service.event("verifying", "%d bytes in %s" % (session.received, session.slot_label))
         await service.stepped(session.verify_steps())  # 7
         service.event("switching", "boot partition %s" % session.slot_label)
@@ -92,6 +90,8 @@ class Update:
 
     async def _new_session(self):
         """Refuses what no attempt can help; raises OtaError."""
+        from esp_image import acceptance
+
         board, config = self._board, self._config
         if confirmation.read_entries(board) is None:
             raise OtaError("no-otadata", "the partition table has no otadata")

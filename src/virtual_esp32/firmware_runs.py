@@ -1,4 +1,4 @@
-"""From power-on to reset: the bootloader, then firmware that does what the component gives it to do.
+"""From power-on to reset: the bootloader, then firmware made of what the component offers.
 
 The firmware here is what an application of one's own comes to without its sockets: it looks back,
 confirms itself or goes back, and updates from bytes at hand. All of it is the component's own code.
@@ -52,9 +52,9 @@ class Progress:
 
     stage: BOOT, START, CONFIRM or UPDATE. passed: whether the image in the spare slot has passed
     verification. strayed: what was written that nobody may write, None if nothing was.
-    booted: label of the partition that runs, None if none does. confirmed: what confirmation.confirm
-    said. updated: `` for done, else `code: message`; None without an update. crashed: the exception
-    that ended the firmware.
+    booted: label of the partition that runs, None if none does. confirmed: what
+    confirmation.confirm said. updated: empty for done, else `code: message`; None without an
+    update. crashed: the exception that ended the firmware.
     """
 
     def __init__(self):
@@ -172,7 +172,7 @@ class Bench:
 
     def partition(self, label):
         """The app partition of this label."""
-        return [app for app in self.apps if app.label == label][0]
+        return next(app for app in self.apps if app.label == label)
 
     def spare(self, label):
         """Label of the slot that an update goes to while `label` runs; None if there is none

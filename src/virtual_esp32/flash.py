@@ -88,15 +88,14 @@ class _SnapshotStorage:
 
     def write(self, offset, data):
         if len(data) == SECTOR_BYTES and offset % SECTOR_BYTES == 0:
-            self._own[offset // SECTOR_BYTES] = bytearray(data)
+            self._own[offset // SECTOR_BYTES] = bytes(data)  # no copy of what is bytes already
             return
         for start, end in _sector_pieces(offset, len(data)):
             sector = (offset + start) // SECTOR_BYTES
             at = (offset + start) % SECTOR_BYTES
             content = self._own.get(sector)
-            if content is None:
-                content = bytearray(SECTOR_BYTES)
-                self.read_into(sector * SECTOR_BYTES, content)
+            if not isinstance(content, bytearray):
+                content = bytearray(self.peek(sector * SECTOR_BYTES, SECTOR_BYTES))
                 self._own[sector] = content
             content[at : at + end - start] = data[start:end]
 
@@ -154,8 +153,9 @@ class NorFlash:
             base, sectors = bytes(self.read(0, self.size)), {}
         else:
             base, sectors = last._base, dict(last._sectors)
+            look = self.peek or self.read
             for sector in self._changed:
-                sectors[sector] = bytes(self.read(sector * SECTOR_BYTES, SECTOR_BYTES))
+                sectors[sector] = bytes(look(sector * SECTOR_BYTES, SECTOR_BYTES))
         self._changed = set()
         self._snapshot = Snapshot(base, sectors, self.operations, dict(self._wear))
         return self._snapshot
@@ -213,6 +213,8 @@ class NorFlash:
         self._check_range("write", offset, size)
         if offset % _WORD_BYTES or size % _WORD_BYTES:
             raise FlashError("write of %d bytes at 0x%x: not whole words" % (size, offset))
+        if self.peek is not None and size == SECTOR_BYTES and self.peek(offset, size) == _ERASED:
+            return
         view = memoryview(data)
         for start, end in _sector_pieces(offset, size):
             old = _SCRATCH_VIEW[: end - start]
@@ -239,6 +241,8 @@ def _only_clears(old, new):
 
 def _sector_pieces(offset, size):
     """(start, end) within the `size` bytes at `offset`, cut at the ends of sectors."""
+    if offset % SECTOR_BYTES + size <= SECTOR_BYTES:
+        return ((0, size),)
     pieces = []
     start = 0
     while start < size:

@@ -1,4 +1,4 @@
-"""Runs of firmware that are repeated at the speed of flash: each step is executed once, then replayed.
+"""Runs of firmware, executed once, then replayed at the speed of flash.
 
 What firmware does between power-on and reset follows from what it reads from flash and from which
 of its operations are refused; nothing else reaches it here. So a run is kept as the tree of its

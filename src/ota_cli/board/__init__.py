@@ -5,6 +5,7 @@ import click
 from ota_cli.board.adopt import adopt
 from ota_cli.board.contents import erase_otadata, export
 from ota_cli.board.create import create
+from ota_cli.board.powercut import powercut
 from ota_cli.board.run import run
 from ota_cli.board.show import show
 
@@ -14,5 +15,5 @@ def board() -> None:
     """Virtual ESP32 boards: a flash file, its eFuse values beside it."""
 
 
-for command in (adopt, create, erase_otadata, export, run, show):
+for command in (adopt, create, erase_otadata, export, powercut, run, show):
     board.add_command(command)
