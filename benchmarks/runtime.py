@@ -116,7 +116,8 @@ def board_side(folder: Path, image_bytes: int) -> Iterator[Callable[..., bool]]:
     """The servers, and a board for each call of what it yields: a function that tells whether a
     board with so many KB of heap updates itself to an image of this size."""
     library = folder / "library"
-    micropython_port.compile_library(library, extra=[_FOLDER / "runtime_board.py"])
+    scripts = [_FOLDER / "runtime_board.py", _FOLDER / "gaps_board.py"]
+    micropython_port.compile_library(library, extra=scripts)
     key = signing.make_key("rsa")
     write_desk(folder)
     write_signed(folder / "old.bin", "1.0.0", 64_000, key)
