@@ -100,7 +100,13 @@ def verify_image(flash, partition, efuse):
     Returns a readback.SlotImage (its image_digest None where no SHA-256 is appended); raises
     ImageError.
     """
+    if flash.recall is None:
+        return _verify_image(flash, partition, efuse)
+    name = "image in %s, Secure Boot %d" % (partition.label, efuse.secure_boot)
+    return flash.recall(name, lambda: _verify_image(flash, partition, efuse))
 
+
+def _verify_image(flash, partition, efuse):
     def read(offset, buffer):
         flash.read_into(partition.offset + offset, buffer)
 

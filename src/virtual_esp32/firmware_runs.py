@@ -118,7 +118,7 @@ class Firmware:
             raise OtaError("no-spare-slot", "the partition table has no OTA slots: %s" % error)
         if slot.info()[2] == running.info()[2]:
             raise OtaError("no-spare-slot", "the partition table has one slot only")
-        trust = run_steps(find_trust_steps(board, board.efuse.trusted_keys))
+        trust = self.find_trust(board)
         descriptor = read_descriptor(running)
         expected = acceptance.Expected(
             chip_id=board.chip_id,
@@ -129,6 +129,17 @@ class Firmware:
             max_bytes=slot.info()[3],
         )
         return self.session(slot, expected, trust)
+
+    def find_trust(self, board):
+        """A trust.Trust, found by reading the running slot."""
+
+        def find():
+            return run_steps(find_trust_steps(board, board.efuse.trusted_keys))
+
+        recall = board.flash.recall
+        return (
+            find() if recall is None else recall("trust in " + board.decision.partition.label, find)
+        )
 
     def receive(self, session, image):
         """The image as the network side hands it over."""

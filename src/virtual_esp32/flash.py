@@ -123,6 +123,9 @@ class NorFlash:
         self._changed = set()
         # peek(offset, size): the bytes there, unchecked and uncounted, of a flash from a snapshot
         self.peek = None
+        # recall(name, function): what the function returns, which only reads; by a flash that has
+        # seen it read the same before, from memory
+        self.recall = None
 
     @classmethod
     def open(cls, path):

@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 from .compat import _Storage
 
@@ -28,6 +28,7 @@ class NorFlash:
     size: int
     operations: int
     peek: Callable[[int, int], bytes | bytearray] | None
+    recall: Callable[[str, Callable[[], Any]], Any] | None
     def __init__(self, storage: _Storage) -> None: ...
     @classmethod
     def open(cls, path: str) -> Self: ...
