@@ -138,3 +138,11 @@ def test_a_mistake_on_the_command_line_is_one_line_and_exit_code_2(
     assert result.returncode == 2
     assert len(result.stderr.splitlines()) == 1
     assert result.stderr.startswith("ota-service: ") or "--help" in result.stderr
+
+
+def test_a_sample_of_nothing_is_a_mistake(files: Path) -> None:
+    said = refused(
+        "board", "powercut", files / "flash.bin", "--firmware", files / "2.0.0.bin",
+        "--sample", "3", code=2,
+    )  # fmt: skip
+    assert "--keep DIR" in said

@@ -56,7 +56,7 @@ class _CutType(click.ParamType[Cut]):
 @click.option("--all", "exhaustive", is_flag=True, help="Every word of every write, every pair.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--keep", metavar="DIR", type=_FILE, help="Keep flash files after cuts here.")
-@click.option("--sample", default=10, show_default=True, metavar="N", help="How many of them.",
+@click.option("--sample", metavar="N", help="How many of them.  [default: 10]",
               type=click.IntRange(1, 100_000))  # fmt: skip
 @click.option("--seed", metavar="N", type=click.IntRange(0, 2**32 - 1),
               help="For what is left to chance. [default: a random one]")  # fmt: skip
@@ -70,7 +70,7 @@ def powercut(
     exhaustive: bool,
     as_json: bool,
     keep: Path | None,
-    sample: int,
+    sample: int | None,
     seed: int | None,
     only: Cut | None,
     no_rollback: bool,
@@ -80,11 +80,13 @@ def powercut(
     After each cut the board has to boot the old or the new firmware, whole, and an update tried
     again has to succeed. FLASH stays as it is. Exit code 1 if any cut fails.
     """
+    if sample is not None and keep is None:
+        raise click.UsageError("--sample: expected --keep DIR beside it")
     image = read_bytes(firmware, "firmware")
     seed = secrets.randbits(32) if seed is None else seed
     with opened(flash, copy=True) as board:
         proof = _proof(board, image, firmware, flash, seed, not no_rollback)
-    totals = _Totals(keep, sample, board.efuse)
+    totals = _Totals(keep, sample or 10, board.efuse)
     if not as_json:
         output.say(f"{proof.operations} flash operations, seed {seed}")
     if only is not None:
