@@ -18,7 +18,7 @@ import tls
 from ballast_board import fits_in
 
 from esp_image import acceptance
-from ota_service import protocol1, tls_mbedtls
+from ota_service import compat, protocol1, tls_mbedtls
 from ota_service.patience import Patience
 from ota_service.session import Session
 from ota_service.trust import Trust
@@ -79,22 +79,23 @@ class Ours:
     async def _run(self):
         session = self.session
         session.begin_attempt()
-        context = tls_mbedtls.client_context([self.ca])
-        address = await tls_mbedtls.resolve("127.0.0.1", self.port)
-        reader, writer = await tls_mbedtls.open_stream(address, context, NAME)
-        writer.write(HELLO)
-        await writer.drain()
-        session.connected()
         patience = Patience(600)
-        await patience.watch(self._receive(reader, patience), "nothing", 60)
-        writer.close()
-        await writer.wait_closed()
+        await patience.watch(self._receive(patience), "nothing", 60)
         for _ in session.verify_steps():
             await asyncio.sleep(0)
         session.switch(lambda: True)
 
-    async def _receive(self, reader, patience):
-        await protocol1.receive_firmware(reader, self.session, patience, 10, self._progress)
+    async def _receive(self, patience):
+        context = tls_mbedtls.client_context([self.ca])
+        address = await tls_mbedtls.resolve("127.0.0.1", self.port)
+        reader, writer = await tls_mbedtls.open_stream(address, context, NAME)
+        try:
+            writer.write(HELLO)
+            await writer.drain()
+            self.session.connected()
+            await protocol1.receive_firmware(reader, self.session, patience, 10, self._progress)
+        finally:
+            await compat.close_stream(writer)
 
     def _progress(self, received, total):
         self.board.feed_watchdog()
