@@ -103,15 +103,12 @@ def verify_slot(
     v1_keys=None,
 ):
     """verify_slot_steps in one go."""
-    steps = verify_slot_steps(
+    from ota_crypto.steps import run
+
+    return run(verify_slot_steps(
         read, slot_bytes, trusted, revoked, only_first_block, unsigned_allowed, first16,
         bootloader, v1_keys,
-    )  # fmt: skip
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
+    ))  # fmt: skip
 
 
 def _read_steps(read, slot_bytes, first16, parser, digest, view):

@@ -36,7 +36,9 @@ def verify_steps(sector, image_digest, trusted, revoked=(), only_first_block=Fal
 
 def verify(sector, image_digest, trusted, revoked=(), only_first_block=False, chip_id=None):
     """verify_steps in one go."""
-    return _run(verify_steps(sector, image_digest, trusted, revoked, only_first_block, chip_id))
+    from ota_crypto.steps import run
+
+    return run(verify_steps(sector, image_digest, trusted, revoked, only_first_block, chip_id))
 
 
 def verify_blocks_steps(blocks, image_digest, trusted, revoked, only_first_block, chip_id):
@@ -123,11 +125,3 @@ def halves(signature):
     """r and s."""
     half = len(signature) // 2
     return int.from_bytes(signature[:half], "big"), int.from_bytes(signature[half:], "big")
-
-
-def _run(steps):
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value

@@ -8,6 +8,7 @@ import asyncio
 
 from esp_image import acceptance
 from esp_partition import table
+from ota_crypto import steps
 from ota_service import confirmation, secure_version
 from ota_service.descriptor import read_descriptor
 from ota_service.errors import OtaError
@@ -93,7 +94,7 @@ class Firmware:
             session.begin_attempt()
             session.connected()
             self.receive(session, image)
-            run_steps(session.verify_steps())
+            steps.run(session.verify_steps())
             progress.passed = True
             session.switch(lambda: confirmation.boots_next(board, session.slot))
         except OtaError as error:
@@ -134,7 +135,7 @@ class Firmware:
         """A trust.Trust, found by reading the running slot."""
 
         def find():
-            return run_steps(find_trust_steps(board, board.efuse.trusted_keys))
+            return steps.run(find_trust_steps(board, board.efuse.trusted_keys))
 
         recall = board.flash.recall
         return (
@@ -318,15 +319,6 @@ class _StillBoard(VirtualBoard):
 
     def time(self):
         return _CLOCK
-
-
-def run_steps(steps):
-    """A generator's return value."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
 
 
 async def _fails():

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeVar
 
 from esp_partition.table import Partition
@@ -86,5 +86,3 @@ class Bench:
         fault: Fault | None = None,
         journal: _Journal = None,
     ) -> Outcome[Progress]: ...
-
-def run_steps(steps: Iterator[None]) -> object: ...

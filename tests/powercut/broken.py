@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from esp_partition import otadata
+from ota_crypto import steps
 from ota_service import slot_writer
 from ota_service.session import Session
 from virtual_esp32 import bootloader
 from virtual_esp32.board import VirtualBoard
-from virtual_esp32.firmware_runs import Firmware, Progress, run_steps
+from virtual_esp32.firmware_runs import Firmware, Progress
 
 
 def switch_without_looking(board: VirtualBoard, slot: Any) -> None:
@@ -33,7 +34,7 @@ class SwitchesBeforeVerification(Firmware):
         writer.finish()
         writer.release()
         session.slot.set_boot()
-        run_steps(session.verify_steps())
+        steps.run(session.verify_steps())
         progress.passed = True
         board.reset()
 
