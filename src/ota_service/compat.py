@@ -104,6 +104,8 @@ def let_go(*names):
         if module in names or module.split(".")[0] in names:
             del sys.modules[module]
             package, _, name = module.rpartition(".")
-            if package in sys.modules:
+            try:
                 delattr(sys.modules[package], name)
+            except (KeyError, AttributeError):
+                pass
     collect_garbage()
