@@ -70,19 +70,25 @@ async def read_into(reader, view):
 
 
 async def close_stream(writer):
-    """Close a connection whose outcome no longer matters; its socket is free afterwards."""
+    """Close a connection whose outcome no longer matters; its socket is free afterwards, also when
+    this is cancelled."""
     writer.close()
     try:
         await asyncio.wait_for(writer.wait_closed(), 1)
     except (OSError, asyncio.TimeoutError):
         pass
-    if IS_MICROPYTHON:
-        # mbedTLS lets go of the socket, open as it is, when a handshake fails.
-        raw = writer.e.get("raw")
-        if raw is not None:
-            raw.close()
-    else:
+    finally:
+        _free_socket(writer)
+
+
+def _free_socket(writer):
+    if not IS_MICROPYTHON:
         writer.transport.abort()
+        return
+    # mbedTLS lets go of the socket, open as it is, when a handshake fails.
+    raw = writer.e.get("raw")
+    if raw is not None:
+        raw.close()
 
 
 def collect_garbage():

@@ -2,7 +2,7 @@
 
 from binascii import unhexlify
 
-# Setting: default, and what it has to be (see _CHECKS).
+# Setting: default, and what it has to be (see _check).
 _SETTINGS = {
     "agent_ca": ((), None),
     "agent_name": ("ota-agent", "text"),
@@ -64,7 +64,10 @@ class Config:
 
     def __init__(self, settings=None):
         if isinstance(settings, str):
-            settings = read_json(settings)
+            try:
+                settings = read_json(settings)
+            except ValueError as error:
+                raise ValueError("%s: %s" % (settings, error))
         values = dict(settings or {})
         for name in _SETTINGS:
             default, kind = _SETTINGS[name]

@@ -104,7 +104,15 @@ async def confirm(board, self_test=None, deadline_s=60, on_event=None):
     Returns `valid` (nothing to confirm), `confirmed` or `rolled-back`. Firmware that stays raises
     the secure version floor, and when it was confirmed just now the clock's.
     """
-    tell = on_event or _say_nothing
+
+    def tell(name, detail):
+        # What goes wrong in the application's hook must not keep firmware that failed running.
+        try:
+            if on_event is not None:
+                on_event(name, detail)
+        except Exception:  # noqa: S110
+            pass
+
     pending = is_pending(board)
     if pending:
         _keep_reason(board, 0)
@@ -163,6 +171,8 @@ def _keep_reason(board, reason):
 
 def _read_reason(board, slot):
     """The reason kept by the image in this slot, 0 if it kept none."""
+    if slot is None:
+        return 0
     try:
         nvs = board.nvs(_NAMESPACE)
         kept = _kept(nvs) if nvs is not None else 0
@@ -183,7 +193,3 @@ def _image_bits(slot):
     descriptor = bytearray(_DESCRIPTOR_BYTES)
     slot.readblocks(0, descriptor, _DESCRIPTOR_OFFSET)
     return crc32(descriptor) >> 3
-
-
-def _say_nothing(name, detail):
-    pass

@@ -68,7 +68,7 @@ class Patience:
                 await task
             except asyncio.CancelledError:
                 pass
-            coroutine.close()  # where the task had no turn before
+            coroutine.close()  # where the task had no turn before; else it has ended
             raise
         if not outcome:
             raise asyncio.CancelledError

@@ -21,10 +21,13 @@ async def connect(host, port, config, certificate, board):
     """
     where = "%s:%d" % (host, port)
     tls = compat.tls()
-    address = await _resolve(tls, host, port)
     leaf = []
     try:
         context = tls.client_context(config.agent_ca, leaf.append)
+    except (OSError, ValueError):
+        raise OtaError("no-agent-ca", "what is configured as the agent's CA is no certificate")
+    address = await _resolve(tls, host, port)
+    try:
         reader, writer = await tls.open_stream(address, context, config.agent_name)
         try:
             # On MicroPython the handshake comes with the first write.

@@ -14,16 +14,22 @@ def standard(board, port=80, host="127.0.0.1", agent=None):
     `agent` names one (`HOST` or `HOST:PORT`), a TCP connection to the agent can be made.
 
     port, host: where `esp32_akri` serves. It goes on trying until all that holds, or until
-    `confirm`'s deadline.
+    `confirm`'s deadline. Raises BadRequest for an `agent` that is no address.
     """
+
+    address = None
+    if agent is not None:
+        from .request import parse_address
+
+        address = parse_address(agent)
 
     async def self_test():
         while not board.network_is_up():
             await asyncio.sleep(_LOOK_AGAIN_S)
         # Others may hold the board's connections for a while: that is no fault of the firmware.
         await _patiently(_endpoints_answer, host, port)
-        if agent is not None:
-            await _patiently(_agent_is_there, agent)
+        if address is not None:
+            await _patiently(_agent_is_there, *address)
 
     return self_test
 
@@ -55,10 +61,7 @@ async def _endpoints_answer(host, port):
         await compat.close_stream(writer)
 
 
-async def _agent_is_there(agent):
-    from .request import parse_address
-
-    host, port = parse_address(agent)
+async def _agent_is_there(host, port):
     _, writer = await _connect(host, port)
     await compat.close_stream(writer)
     return True

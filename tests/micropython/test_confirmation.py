@@ -143,3 +143,14 @@ def test_a_board_that_cannot_write_nvs_confirms_all_the_same():
     events = []
     assert confirm(board, None, 5, events) == "confirmed"
     assert [name for name, _ in events] == ["warning", "confirmed"]
+
+
+def test_a_hook_that_raises_keeps_no_firmware_that_failed():
+    def broken(name, detail):
+        raise ValueError("the application's own bug")
+
+    board = updated_board()
+    outcome = asyncio.run(confirmation.confirm(board, says_no, 5, broken))
+    assert outcome == "rolled-back"
+    assert board.reset_requested
+    assert board.boot().partition.label == "ota_0"

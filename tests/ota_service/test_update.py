@@ -585,3 +585,32 @@ def test_a_thousand_attempts_are_not_too_many() -> None:
         return service
 
     assert asyncio.run(run()).status()["attempt"] == 3000
+
+
+@pytest.mark.parametrize("turns", range(0, 12, 2))
+def test_cancelled_again_while_it_is_being_cancelled_an_update_ends_all_the_same(
+    turns: int,
+) -> None:
+    board = world.board(OLD)
+
+    async def run() -> OtaService:
+        stalling = world.stalls_after(NEW[:0x8000])
+        async with world.Agent(stalling, context=world.server_context()) as agent:
+            service = world.service(board, agent)
+            task = asyncio.create_task(service.ota_service_begin("127.0.0.1"))
+            while service.status()["received"] < 0x8000:
+                await asyncio.sleep(0.01)
+            for _ in range(3):
+                service.ota_cancel_handler(None)
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+            await service.end()
+            await asyncio.gather(task, return_exceptions=True)
+            return service
+
+    assert asyncio.run(run()).status()["error"]["code"] == "cancelled"
+    assert boots(board) == "ota_0"
+
+
+def test_a_ca_that_is_no_certificate_is_called_that() -> None:
+    assert failure(world.board(OLD), world.sends(NEW), agent_ca=b"0rubbish").code == "no-agent-ca"
