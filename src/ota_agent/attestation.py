@@ -5,13 +5,16 @@ Whatever is not a whole answer with status 200, in time, is a refusal.
 
 import asyncio
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
-import httpx
+from ota_agent.circuit_breaker import CircuitBreaker
+from ota_agent.http_pool import HttpError, HttpPool
 
-# The answer's body means nothing; it is read so that the connection can be used again.
-_MAX_ANSWER_BYTES = 16 * 1024
+# Enough to keep several of its workers busy; whoever comes later waits for a turn.
+_MOST_CONNECTIONS = 32
+_ATTEMPTS = 3
+_PAUSE_S = 0.1
+# The server's own word that it may do better in a moment (RFC 9110, section 15.6, and 429).
+_PASSING = (429, 500, 502, 503, 504)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,60 +26,69 @@ class Answer:
     reason: str
 
 
+_ACCEPTED = Answer(True, "accepted", "")
+
+
 class AttestationClient:
-    """url: where to POST. timeout_s: for everything from connecting to the end of the answer."""
+    """url: where to POST. timeout_s: for everything from waiting for a turn to the end of the
+    answer, three attempts included."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
-        self._url = url
         self._timeout_s = timeout_s
-        # trust_env off: a proxy from the environment must not get to decide who is accepted.
-        self._http = httpx.AsyncClient(
-            timeout=httpx.Timeout(timeout_s),
-            limits=httpx.Limits(max_connections=100),
-            follow_redirects=False,
-            trust_env=False,
-        )
+        self._pool = HttpPool(url, _MOST_CONNECTIONS)
+        self._breaker = CircuitBreaker()
+        self._failure = ""
 
     async def ask(self, pem: str) -> Answer:
         """Is the board with this certificate (PEM) accepted? Never raises for a fault there."""
+        loop = asyncio.get_running_loop()
+        breaker = self._breaker
+        if not breaker.allows(loop.time()):
+            return _unavailable(f"{self._failure} ({breaker.failures} times in a row; waiting)")
         try:
             async with asyncio.timeout(self._timeout_s):
-                status = await self._post(pem)
-        except (TimeoutError, httpx.TimeoutException):
-            return _unavailable(f"no answer within {self._timeout_s:g} s")
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            return _unavailable(str(error) or type(error).__name__)
+                status, failure = await self._ask(pem.encode())
+        except TimeoutError:
+            status, failure = 0, f"no answer within {self._timeout_s:g} s"
+        except BaseException:
+            breaker.gave_up()
+            raise
+        if failure:
+            self._failure = failure
+            breaker.failed(loop.time())
+            return _unavailable(failure)
+        breaker.succeeded()
         if status == 200:
-            return Answer(True, "accepted", "")
+            return _ACCEPTED
         if status in (401, 403):
             return Answer(False, "refused", f"attestation server: status {status}")
         return _unavailable(f"status {status}")
 
-    async def _post(self, pem: str) -> int:
-        async with self._http.stream(
-            "POST", self._url, content=pem.encode(), headers={"Content-Type": "text/plain"}
-        ) as response:
-            received = 0
-            async for chunk in response.aiter_raw():
-                received += len(chunk)
-                if received > _MAX_ANSWER_BYTES:
-                    break
-            return response.status_code
+    async def _ask(self, pem: bytes) -> tuple[int, str]:
+        """The status, and what failed at the last attempt; "" if it is a verdict."""
+        status, failure = 0, ""
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(_PAUSE_S * 2 ** (attempt - 1))
+            try:
+                status = await self._pool.post(pem)
+            except (HttpError, OSError) as error:
+                failure = _text(error)
+                continue
+            if status not in _PASSING:
+                return status, ""
+            failure = f"status {status}"
+        return status, failure
 
-    async def close(self) -> None:
-        await self._http.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
+    def close(self) -> None:
+        self._pool.close()
 
 
 def _unavailable(reason: str) -> Answer:
     return Answer(False, "attestation-unavailable", f"attestation server: {reason}")
+
+
+def _text(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error) or type(error).__name__
+    return str(error)

@@ -28,6 +28,10 @@ class ListenError(AgentError):
     """The agent cannot listen on the address it was given."""
 
 
+class UnfinishedError(AgentError):
+    """The agent ended while boards were still receiving."""
+
+
 class PeerError(AgentError):
     """A board did not keep to the protocol, or went away. It ends that session only.
 

@@ -1,49 +1,121 @@
-"""The firmware to be served: read once into one immutable copy, checked before anyone gets it.
+"""The firmware to be served: one immutable copy, checked before anyone gets it.
 
 Checked: that it is one whole ESP32 application image with an app descriptor, its checksum and
-appended SHA-256. Not checked here: whose signature it carries; every board does that itself.
+appended SHA-256, and its signatures (Secure Boot V2). Not checked here: whether a board may
+install it (chip, version, project); every board does that itself.
 """
 
+import fcntl
 import hashlib
+import mmap
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from esp_image import ImageError, ImageParser
 from esp_image.chips import chip_name
+from esp_image.readback import verify_slot
 from ota_agent.errors import FirmwareError
+
+# The largest flash that an app can be mapped from.
+_MOST_BYTES = 16 * 1024 * 1024
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whose signature is asked for. digests: SHA-256 key digests, 32 bytes each; None: anyone's.
+    unsigned_allowed: an image without a signature sector will do as well."""
+
+    digests: Sequence[bytes] | None = None
+    unsigned_allowed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Firmware:
-    """image: the file's bytes. chip, project, version: from its header and app descriptor.
-    sha256: of the file, hex."""
+    """image: the bytes, in memory that nobody can change. chip, project, version: from its
+    header and app descriptor. sha256: of the file, hex. signer: key digest, hex, or None."""
 
-    image: bytes
+    image: memoryview
     chip: str
     project: str
     version: str
     sha256: str
+    signer: str | None
+
+    @property
+    def name(self) -> str:
+        """As a log names it."""
+        return f"{self.project or '(no project)'} {self.version or '(no version)'} {self.chip}"
 
 
-def load_firmware(path: Path) -> Firmware:
-    """Read and check the file. Raises FirmwareError, one line with the reason."""
+def load_firmware(path: Path, trust: Trust) -> Firmware:
+    """Copy and check the file. Raises FirmwareError, one line with the reason.
+
+    The copy is made first and then checked: what is checked is what is served, whatever happens
+    to the file.
+    """
+    image = _sealed_copy(path)
     try:
-        image = path.read_bytes()
+        return _check(image, trust)
+    except ImageError as error:
+        raise FirmwareError(error.code, f"firmware {path}: {error.code}: {error}") from error
+
+
+def _sealed_copy(path: Path) -> memoryview:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise FirmwareError("unreadable", f"firmware {path}: {error.strerror}") from error
-    parser = ImageParser()
-    try:
-        parser.feed(image)
-        parser.close()
-    except ImageError as error:
-        raise FirmwareError(error.code, f"firmware {path}: {error}") from error
+    if not content:
+        raise FirmwareError("truncated", f"firmware {path}: the file is empty")
+    if len(content) > _MOST_BYTES:
+        raise FirmwareError(
+            "too-large", f"firmware {path}: larger than {_MOST_BYTES} bytes, an app's most"
+        )
+    handle = os.memfd_create("firmware", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    with os.fdopen(handle, "wb") as memory:
+        memory.write(content)
+        memory.flush()
+        fcntl.fcntl(memory, fcntl.F_ADD_SEALS, _SEALS)
+        return memoryview(mmap.mmap(handle, len(content), mmap.MAP_SHARED, mmap.PROT_READ))
+
+
+def _check(image: memoryview, trust: Trust) -> Firmware:
+    parser = ImageParser(signed=None)
+    parser.feed(image)
+    parser.close()
     header, descriptor = parser.header, parser.descriptor
     if header is None or descriptor is None:
-        raise FirmwareError("no-descriptor", f"firmware {path}: no app descriptor")
+        raise ImageError("no-descriptor", "no app descriptor")
     return Firmware(
         image=image,
         chip=chip_name(header.chip_id),
         project=descriptor.project_name,
         version=descriptor.version,
         sha256=hashlib.sha256(image).hexdigest(),
+        signer=_signer(image, parser, trust),
     )
+
+
+def _signer(image: memoryview, parser: ImageParser, trust: Trust) -> str | None:
+    """Raises ImageError unless every signature is valid and one is by a key that is trusted."""
+    if parser.signature_sector is None:
+        if not trust.unsigned_allowed:
+            raise ImageError("unsigned", "the image carries no signature (Secure Boot V2)")
+        return None
+    slot = verify_slot(_reader(image), len(image), trusted=trust.digests)
+    return slot.key_digest.hex() if slot.key_digest is not None else None
+
+
+def _reader(image: memoryview) -> Callable[[int, memoryview], None]:
+    """A `read(offset, buffer)`; past the end it reads FF, as erased flash does."""
+
+    def read(offset: int, buffer: memoryview) -> None:
+        piece = image[offset : offset + len(buffer)]
+        buffer[: len(piece)] = piece
+        buffer[len(piece) :] = b"\xff" * (len(buffer) - len(piece))
+
+    return read

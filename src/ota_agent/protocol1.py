@@ -9,6 +9,8 @@ from ota_agent.errors import PeerError
 MAX_CERTIFICATE_BYTES = 4096
 # A DER SEQUENCE, as every X.509 certificate begins; protocol 2 begins with an ASCII letter.
 FIRST_BYTE = 0x30
+# So many can be read before the length is known: nothing shorter is a certificate.
+_SHORTEST_BYTES = 4
 
 
 class CertificateReader:
@@ -23,7 +25,9 @@ class CertificateReader:
 
     @property
     def wanted(self) -> int:
-        return 1 if self._total is None else self._total - len(self._received)
+        if self._total is not None:
+            return self._total - len(self._received)
+        return max(1, _SHORTEST_BYTES - len(self._received))
 
     @property
     def certificate(self) -> bytes:
@@ -54,7 +58,11 @@ class CertificateReader:
             self._total = certificate.total_length(bytes(self._received))
         except certificate.CertificateError as error:
             raise PeerError("bad-certificate", str(error)) from error
-        if self._total is not None and self._total > MAX_CERTIFICATE_BYTES:
+        if self._total is None:
+            return
+        if self._total < _SHORTEST_BYTES:
+            raise PeerError("bad-certificate", f"certificate of {self._total} bytes")
+        if self._total > MAX_CERTIFICATE_BYTES:
             raise PeerError(
                 "bad-certificate",
                 f"certificate of {self._total} bytes, at most {MAX_CERTIFICATE_BYTES} allowed",

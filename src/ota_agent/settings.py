@@ -2,31 +2,39 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from ota_agent.errors import SettingsError
+from ota_agent.firmware import Trust
 
-# (what it is, option, variable of the originals)
+# (field, what it is, option, variable of the originals)
 _REQUIRED = (
-    ("firmware", "--firmware", "NEW_FIRMWARE_PATH"),
-    ("certificate", "--cert", "SERVER_CRT_PATH"),
-    ("key", "--key", "SERVER_KEY_PATH"),
-    ("attestation server", "--dice-auth-url", "DICE_AUTH_URL"),
+    ("firmware", "firmware", "--firmware", "NEW_FIRMWARE_PATH"),
+    ("certificate", "certificate", "--cert", "SERVER_CRT_PATH"),
+    ("key", "key", "--key", "SERVER_KEY_PATH"),
+    ("dice_auth_url", "attestation server", "--dice-auth-url", "DICE_AUTH_URL"),
 )
+# Fewer than this and a board cannot be told from one that is gone.
+_LEAST_BANDWIDTH = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """firmware, certificate, key: files; the two last PEM, the certificate with its chain.
-    dice_auth_url: where certificates are POSTed.
+    dice_auth_url: where certificates are POSTed. trust: whose firmware is served.
     host, port: where boards connect; port 0 takes a free one.
 
-    Limits, in seconds: for the TLS handshake, for the whole certificate to arrive, for the
-    attestation server's verdict, for one moment without progress while firmware is sent, for a
-    board to close after the last byte, for running transfers to finish at shutdown.
-    max_connections: boards served at once; further ones are closed at once.
+    Seconds: for the TLS handshake, for the whole certificate to arrive, for the attestation
+    server's verdict, for a board to take anything at all while firmware is sent, for it to close
+    after the last byte, for running transfers to finish at shutdown.
+    least_bytes_per_s: a board slower than this over idle_timeout_s is let go.
+    max_connections, max_connections_per_address: at once; further ones are closed at once, as
+    are those that come faster than accept_rate a second (bursts of 5 s' worth apart).
+    bandwidth, board_bandwidth: bytes a second in all and per board, at least 1,024; None: no limit.
+    send_buffer_bytes: the kernel's buffer per board (SO_SNDBUF); None leaves it to the kernel.
 
     Raises SettingsError for values that cannot be.
     """
@@ -35,6 +43,7 @@ class Settings:
     certificate: Path
     key: Path
     dice_auth_url: str
+    trust: Trust = field(default_factory=Trust)
     host: str = "0.0.0.0"
     port: int = 4433
     handshake_timeout_s: float = 20.0
@@ -43,61 +52,67 @@ class Settings:
     idle_timeout_s: float = 30.0
     closing_timeout_s: float = 5.0
     shutdown_deadline_s: float = 30.0
-    max_connections: int = 5000
+    least_bytes_per_s: float = 512.0
+    max_connections: int = 12_000
+    max_connections_per_address: int = 6_000
+    accept_rate: float = 2_000.0
+    bandwidth: int | None = None
+    board_bandwidth: int | None = None
+    send_buffer_bytes: int | None = None
 
     def __post_init__(self) -> None:
-        try:
-            url = urlsplit(self.dice_auth_url)
-            valid = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
-        except ValueError:
-            valid = False
-        if not valid:
-            raise SettingsError(
-                f"attestation server {self.dice_auth_url!r}: expected http://HOST[:PORT][/PATH]"
-            )
+        _check_url(self.dice_auth_url)
         if not 0 <= self.port <= 65535:
             raise SettingsError(f"port {self.port}: expected 0 to 65535")
-        for field in fields(self):
-            if field.name.endswith("_s") and not getattr(self, field.name) > 0:
-                raise SettingsError(f"{field.name}: expected more than 0 seconds")
-        if self.max_connections < 1:
-            raise SettingsError(f"max_connections {self.max_connections}: expected 1 or more")
+        for each in fields(self):
+            if each.name.endswith("_s") and each.name != "least_bytes_per_s":
+                self._check_least(each.name, 0, "more than 0 seconds", exclusive=True)
+        self._check_least("least_bytes_per_s", 0, "0 or more")
+        self._check_least("max_connections", 1, "1 or more")
+        self._check_least("max_connections_per_address", 1, "1 or more")
+        self._check_least("accept_rate", 1, "1 or more")
+        self._check_least("send_buffer_bytes", 4096, "4096 or more")
+        for name in ("bandwidth", "board_bandwidth"):
+            self._check_least(name, _LEAST_BANDWIDTH, f"{_LEAST_BANDWIDTH} bytes a second or more")
+
+    def _check_least(
+        self, name: str, least: float, expected: str, *, exclusive: bool = False
+    ) -> None:
+        value = getattr(self, name)
+        if value is None or value > least or (value == least and not exclusive):
+            return
+        raise SettingsError(f"{name} {value:g}: expected {expected}")
 
 
-def from_environment(
-    *,
-    firmware: str | Path | None = None,
-    certificate: str | Path | None = None,
-    key: str | Path | None = None,
-    dice_auth_url: str | None = None,
-    host: str = "0.0.0.0",
-    port: int = 4433,
-    environment: Mapping[str, str] | None = None,
-) -> Settings:
-    """Settings from what the command line gave; what is None comes from NEW_FIRMWARE_PATH,
-    SERVER_CRT_PATH, SERVER_KEY_PATH, DICE_AUTH_URL.
+def _check_url(text: str) -> None:
+    try:
+        url = urlsplit(text)
+        valid = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+        valid = valid and text.isascii() and text.isprintable() and " " not in text
+    except ValueError:
+        valid = False
+    if not valid:
+        raise SettingsError(f"attestation server {text!r}: expected http://HOST[:PORT][/PATH]")
+
+
+def from_environment(*, environment: Mapping[str, str] | None = None, **given: Any) -> Settings:
+    """Settings from what the command line gave, by the names of Settings; of these, what is
+    missing or None comes from NEW_FIRMWARE_PATH, SERVER_CRT_PATH, SERVER_KEY_PATH, DICE_AUTH_URL.
 
     A URL without a scheme is taken as http, as the originals' client does. Raises one
     SettingsError that names everything missing, each with its option and variable.
     """
     variables = os.environ if environment is None else environment
-    found = []
     missing = []
-    for (name, option, variable), given in zip(
-        _REQUIRED, (firmware, certificate, key, dice_auth_url), strict=True
-    ):
-        value = str(given) if given is not None else variables.get(variable, "")
-        found.append(value)
-        if not value:
+    for key, name, option, variable in _REQUIRED:
+        if given.get(key) is None:
+            given[key] = variables.get(variable, "")
+        if not str(given[key]):
             missing.append(f"no {name}: give {option} or set {variable}")
     if missing:
         raise SettingsError("; ".join(missing))
-    url = found[3]
-    return Settings(
-        firmware=Path(found[0]),
-        certificate=Path(found[1]),
-        key=Path(found[2]),
-        dice_auth_url=url if "://" in url else "http://" + url,
-        host=host,
-        port=port,
-    )
+    for key in ("firmware", "certificate", "key"):
+        given[key] = Path(given[key])
+    if "://" not in given["dice_auth_url"]:
+        given["dice_auth_url"] = "http://" + given["dice_auth_url"]
+    return Settings(**given)

@@ -1,0 +1,123 @@
+"""Where boards come in: accepting connections, and keeping their sessions until they end."""
+
+import asyncio
+import errno
+import socket
+
+from ota_agent.admission import Admission
+from ota_agent.service import Service
+from ota_agent.session import Session
+from ota_agent.structured_log import log_event
+
+# Connections accepted before those there are have their turn.
+_ACCEPTED_A_TURN = 32
+# After accept() failed for want of descriptors or memory.
+_ACCEPT_PAUSE_S = 0.1
+# How often sessions are looked at for deadlines: one look at all is cheaper than a timer each.
+_DEADLINES_S = 0.1
+
+
+class Door:
+    """listener: a non-blocking listening socket; its owner closes it after `close`."""
+
+    def __init__(self, service: Service, listener: socket.socket, admission: Admission) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._service = service
+        self._listener = listener
+        self._admission = admission
+        self._sessions: dict[asyncio.Task[str], Session] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_open = False
+        self._empty = asyncio.Event()
+
+    @property
+    def sessions(self) -> int:
+        """How many there are."""
+        return len(self._sessions)
+
+    def open(self) -> None:
+        """Let boards in."""
+        self._is_open = True
+        self._listen()
+        self._look_at_deadlines()
+
+    def close(self) -> None:
+        """Let nobody in any more, and refuse who comes; sessions go on."""
+        if self._is_open:
+            self._is_open = False
+            self._loop.remove_reader(self._listener.fileno())
+            self._listener.close()
+
+    async def wait_until_empty(self) -> None:
+        while self._sessions:
+            self._empty.clear()
+            await self._empty.wait()
+
+    async def cancel_unidentified(self) -> None:
+        """End the sessions of those who have not said who they are."""
+        await self._cancel([task for task, each in self._sessions.items() if not each.identified])
+
+    async def cancel_all(self) -> None:
+        await self._cancel(list(self._sessions))
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def _cancel(self, tasks: "list[asyncio.Task[str]]") -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _listen(self) -> None:
+        if self._is_open:
+            self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    def _accept(self) -> None:
+        for _ in range(_ACCEPTED_A_TURN):
+            try:
+                sock, address = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                # A client may be gone before it is accepted; want of resources passes.
+                if error.errno in (errno.ECONNABORTED, errno.EPROTO):
+                    continue
+                log_event("accept-failed", reason=error.strerror)
+                self._loop.remove_reader(self._listener.fileno())
+                self._loop.call_later(_ACCEPT_PAUSE_S, self._listen)
+                return
+            host = address[0]
+            if not self._admission.enter(host, self._loop.time()):
+                sock.close()
+                continue
+            self._start(sock, host, f"{host}:{address[1]}")
+
+    def _start(self, sock: socket.socket, host: str, peer: str) -> None:
+        try:
+            sock.setblocking(False)
+            session = Session(self._service, sock, peer)
+        except OSError as error:
+            # Reset between accept() and here.
+            self._admission.leave(host)
+            sock.close()
+            log_event("session", peer=peer, outcome="connection-lost", reason=error.strerror)
+            return
+        task = self._loop.create_task(session.run())
+        self._sessions[task] = session
+        task.add_done_callback(lambda ended: self._ended(ended, host))
+
+    def _ended(self, task: "asyncio.Task[str]", host: str) -> None:
+        del self._sessions[task]
+        self._admission.leave(host)
+        self._empty.set()
+        if not task.cancelled() and task.exception() is not None:
+            # A bug of ours: it cost this board its session, it must not cost the others theirs.
+            self._loop.call_exception_handler(
+                {"message": "session failed", "exception": task.exception(), "task": task}
+            )
+
+    def _look_at_deadlines(self) -> None:
+        now = self._loop.time()
+        for session in self._sessions.values():
+            if session.deadline <= now:
+                session.expire(now)
+        self._timer = self._loop.call_later(_DEADLINES_S, self._look_at_deadlines)

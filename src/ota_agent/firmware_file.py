@@ -1,0 +1,77 @@
+"""The firmware file on disk, and the copy of it that is served.
+
+A new file is taken up when a board is about to be served, or within a second. One that is no valid
+firmware (or not yet, because it is still being written) changes nothing: it is logged once, and
+the copy there is goes on being served.
+"""
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+from ota_agent.errors import FirmwareError
+from ota_agent.file_stamp import Stamp, is_settled, stamp_of
+from ota_agent.firmware import Firmware, Trust, load_firmware
+from ota_agent.structured_log import log_event
+
+
+class FirmwareFile:
+    """Loads the file at once. Raises FirmwareError."""
+
+    def __init__(self, path: Path, trust: Trust) -> None:
+        self._path = path
+        self._trust = trust
+        self._seen: Stamp | None = stamp_of(path)
+        self._firmware = load_firmware(path, trust)
+        self._reloading: asyncio.Task[None] | None = None
+        self._complaint = ""
+
+    @property
+    def served(self) -> Firmware:
+        """The copy there is."""
+        return self._firmware
+
+    async def current(self) -> Firmware:
+        """What the file holds now, or the last that was valid."""
+        if self._seen != stamp_of(self._path):
+            if self._reloading is None:
+                self._reloading = asyncio.create_task(self._reload())
+            # One board that goes away must not end it for the others.
+            await asyncio.shield(self._reloading)
+        return self._firmware
+
+    async def _reload(self) -> None:
+        stamp = stamp_of(self._path)
+        try:
+            firmware = await asyncio.to_thread(load_firmware, self._path, self._trust)
+        except FirmwareError as error:
+            self._complain(str(error))
+        else:
+            self._complaint = ""
+            if firmware.sha256 != self._firmware.sha256:
+                self._firmware = firmware
+                log_firmware("firmware-loaded", firmware)
+        finally:
+            self._reloading = None
+        self._seen = stamp if is_settled(stamp) and stamp == stamp_of(self._path) else None
+
+    def _complain(self, reason: str) -> None:
+        if reason != self._complaint:
+            self._complaint = reason
+            still = self._firmware.name
+            log_event("firmware-not-loaded", level=logging.ERROR, reason=reason, still=still)
+
+
+def log_firmware(event: str, firmware: Firmware, **more: object) -> None:
+    """One line that says what is served."""
+    fields: dict[str, Any] = {
+        **more,
+        "chip": firmware.chip,
+        "project": firmware.project,
+        "version": firmware.version,
+        "bytes": len(firmware.image),
+        "sha256": firmware.sha256,
+        "signer": firmware.signer,
+    }
+    log_event(event, **fields)

@@ -1,0 +1,31 @@
+"""What all sessions of an agent share."""
+
+from dataclasses import dataclass, field
+
+from ota_agent.attestation import AttestationClient
+from ota_agent.certificate_files import CertificateFiles
+from ota_agent.firmware_file import FirmwareFile
+from ota_agent.pacing import Pace, Pacer
+from ota_agent.settings import Settings
+
+
+@dataclass(slots=True)
+class Service:
+    settings: Settings
+    certificate: CertificateFiles
+    firmware: FirmwareFile
+    attestation: AttestationClient
+    _total: Pace | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        rate = self.settings.bandwidth
+        self._total = Pace(rate) if rate is not None else None
+
+    def pacer(self) -> Pacer | None:
+        """For one more board; None where no bandwidth limit holds."""
+        paces = []
+        if self._total is not None:
+            paces.append(self._total)
+        if self.settings.board_bandwidth is not None:
+            paces.append(Pace(self.settings.board_bandwidth))
+        return Pacer(tuple(paces)) if paces else None
