@@ -25,7 +25,7 @@ class Door:
         self._service = service
         self._listener = listener
         self._admission = admission
-        self._sessions: dict[asyncio.Task[str], Session] = {}
+        self._sessions: dict[Session, str] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._is_open = False
         self._empty = asyncio.Event()
@@ -53,19 +53,16 @@ class Door:
             self._empty.clear()
             await self._empty.wait()
 
-    async def cancel_unidentified(self) -> None:
+    def cancel_unidentified(self) -> None:
         """End the sessions of those who have not said who they are."""
-        await self._cancel([task for task, each in self._sessions.items() if not each.identified])
+        for session in [each for each in self._sessions if not each.identified]:
+            session.cancel()
 
-    async def cancel_all(self) -> None:
-        await self._cancel(list(self._sessions))
+    def cancel_all(self) -> None:
+        for session in list(self._sessions):
+            session.cancel()
         if self._timer is not None:
             self._timer.cancel()
-
-    async def _cancel(self, tasks: "list[asyncio.Task[str]]") -> None:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _listen(self) -> None:
         if self._is_open:
@@ -94,30 +91,21 @@ class Door:
     def _start(self, sock: socket.socket, host: str, peer: str) -> None:
         try:
             sock.setblocking(False)
-            session = Session(self._service, sock, peer)
+            session = Session(self._service, sock, peer, self._ended)
         except OSError as error:
             # Reset between accept() and here.
             self._admission.leave(host)
             sock.close()
             log_event("session", peer=peer, outcome="connection-lost", reason=error.strerror)
             return
-        task = self._loop.create_task(session.run())
-        self._sessions[task] = session
-        task.add_done_callback(lambda ended: self._ended(ended, host))
+        self._sessions[session] = host
 
-    def _ended(self, task: "asyncio.Task[str]", host: str) -> None:
-        del self._sessions[task]
-        self._admission.leave(host)
+    def _ended(self, session: Session) -> None:
+        self._admission.leave(self._sessions.pop(session))
         self._empty.set()
-        if not task.cancelled() and task.exception() is not None:
-            # A bug of ours: it cost this board its session, it must not cost the others theirs.
-            self._loop.call_exception_handler(
-                {"message": "session failed", "exception": task.exception(), "task": task}
-            )
 
     def _look_at_deadlines(self) -> None:
         now = self._loop.time()
-        for session in self._sessions.values():
-            if session.deadline <= now:
-                session.expire(now)
+        for session in [each for each in self._sessions if each.deadline <= now]:
+            session.expire()
         self._timer = self._loop.call_later(_DEADLINES_S, self._look_at_deadlines)

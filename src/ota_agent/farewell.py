@@ -4,10 +4,8 @@ What the kernel holds for a slow board can take minutes to leave, and is lost if
 closed while unread bytes of the peer lie in it: they are read away until the board has closed.
 """
 
-import ssl
-import time
-
-from ota_agent.tls_connection import Next, TlsConnection
+from ota_agent.errors import PeerError
+from ota_agent.tls_connection import NOT_NOW, TlsConnection
 
 # More than a close_notify record and a FIN: a board that has acknowledged all but these has its
 # image, and may well reset instead of reading on.
@@ -15,38 +13,31 @@ _CLOSING_BYTES = 64
 
 
 class Farewell:
-    """`step` reads away (for TlsConnection.perform); `judge` is called now and then.
+    """Says goodbye at once; then `is_over` is to be asked whenever the socket is ready, and now
+    and then.
 
     idle_s: how long a board that has not got everything may take nothing. closing_s: how long
-    one that has may take to close.
+    one that has may take to close. Times are the event loop's.
     """
 
-    def __init__(self, connection: TlsConnection, *, idle_s: float, closing_s: float) -> None:
+    __slots__ = ("_closing_s", "_connection", "_idle_s", "_left", "_peer_closed", "_until")
+
+    def __init__(
+        self, connection: TlsConnection, now: float, *, idle_s: float, closing_s: float
+    ) -> None:
         self._connection = connection
         self._idle_s = idle_s
         self._closing_s = closing_s
         self._peer_closed = False
         connection.end()
         self._left = connection.unacknowledged_bytes()
-        self._until = time.monotonic() + (idle_s if self._left else closing_s)
+        self._until = now + (idle_s if self._left else closing_s)
 
-    def step(self) -> Next:
-        """Raises OSError if the connection breaks with part of the image under way."""
-        try:
-            while not self._peer_closed:
-                self._peer_closed = self._connection.read_away()
-        except ssl.SSLWantReadError:
-            raise
-        except OSError:
-            if self._connection.unacknowledged_bytes() > _CLOSING_BYTES:
-                raise
-            return Next.DONE
-        return Next.WAIT if self._connection.unacknowledged_bytes() else Next.DONE
-
-    def judge(self) -> bool:
-        """True when there is nothing more to wait for. Raises TimeoutError if the board takes
-        nothing for idle_s, OSError if it is gone."""
-        now = time.monotonic()
+    def is_over(self, now: float) -> bool:
+        """Whether there is nothing more to wait for. Raises PeerError if the board takes nothing
+        for idle_s, OSError if it is gone with a part of the image under way."""
+        if self._read_away():
+            return True
         left = self._connection.unacknowledged_bytes()
         if left < self._left:
             self._left = left
@@ -58,5 +49,18 @@ class Farewell:
         if now < self._until:
             return False
         if left:
-            raise TimeoutError
+            raise PeerError("transfer-timeout", f"nothing taken for {self._idle_s:g} s")
         return True
+
+    def _read_away(self) -> bool:
+        """True if the board has reset the connection with everything received."""
+        try:
+            while not self._peer_closed:
+                self._peer_closed = self._connection.read_away()
+        except NOT_NOW:
+            pass
+        except OSError:
+            if self._connection.unacknowledged_bytes() > _CLOSING_BYTES:
+                raise
+            return True
+        return False

@@ -7,6 +7,7 @@ the copy there is goes on being served.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ class FirmwareFile:
         self._seen: Stamp | None = stamp_of(path)
         self._firmware = load_firmware(path, trust)
         self._reloading: asyncio.Task[None] | None = None
+        self._takers: list[Callable[[Firmware], None]] = []
         self._complaint = ""
 
     @property
@@ -32,14 +34,19 @@ class FirmwareFile:
         """The copy there is."""
         return self._firmware
 
-    async def current(self) -> Firmware:
-        """What the file holds now, or the last that was valid."""
-        if self._seen != stamp_of(self._path):
-            if self._reloading is None:
-                self._reloading = asyncio.create_task(self._reload())
-            # One board that goes away must not end it for the others.
-            await asyncio.shield(self._reloading)
-        return self._firmware
+    def when_current(self, take: Callable[[Firmware], None]) -> None:
+        """Call take with what the file holds now, or the last that was valid: at once if the
+        file has not changed, else when it has been loaded."""
+        if self._seen == stamp_of(self._path):
+            take(self._firmware)
+            return
+        self._takers.append(take)
+        if self._reloading is None:
+            self._reloading = asyncio.create_task(self._reload())
+
+    def refresh(self) -> None:
+        """Load the file if it has changed."""
+        self.when_current(lambda firmware: None)
 
     async def _reload(self) -> None:
         stamp = stamp_of(self._path)
@@ -52,9 +59,11 @@ class FirmwareFile:
             if firmware.sha256 != self._firmware.sha256:
                 self._firmware = firmware
                 log_firmware("firmware-loaded", firmware)
-        finally:
-            self._reloading = None
         self._seen = stamp if is_settled(stamp) and stamp == stamp_of(self._path) else None
+        self._reloading = None
+        takers, self._takers = self._takers, []
+        for take in takers:
+            take(self._firmware)
 
     def _complain(self, reason: str) -> None:
         if reason != self._complaint:

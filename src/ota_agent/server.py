@@ -14,6 +14,7 @@ from ota_agent.door import Door
 from ota_agent.errors import UnfinishedError
 from ota_agent.firmware_file import FirmwareFile, log_firmware
 from ota_agent.listening import open_listener
+from ota_agent.readiness import Readiness
 from ota_agent.service import Service
 from ota_agent.settings import Settings
 from ota_agent.structured_log import log_event, log_to_stderr
@@ -47,7 +48,8 @@ async def serve(settings: Settings, *, ready: Ready | None = None) -> None:
         log_firmware("listening", firmware.served, host=host, port=port, max_connections=most)
         attestation = AttestationClient(settings.dice_auth_url, settings.attestation_timeout_s)
         admission = Admission(most, settings.max_connections_per_address, settings.accept_rate)
-        service = Service(settings, certificate, firmware, attestation)
+        readiness = Readiness()
+        service = Service(settings, certificate, firmware, attestation, readiness)
         agent = _Agent(service, Door(service, listener, admission), admission)
         # What there is now stays to the end: the collector need not look at it again.
         gc.freeze()
@@ -55,6 +57,7 @@ async def serve(settings: Settings, *, ready: Ready | None = None) -> None:
             await agent.run(lambda: ready(host, port) if ready is not None else None)
         finally:
             attestation.close()
+            readiness.close()
             gc.unfreeze()
 
 
@@ -86,12 +89,12 @@ class _Agent:
             for task in background:
                 task.cancel()
             self._door.close()
-            await self._door.cancel_all()
+            self._door.cancel_all()
             self._log_turned_away()
 
     async def _finish_sessions(self) -> None:
         """Wait for boards that have identified themselves, no longer than the deadline."""
-        await self._door.cancel_unidentified()
+        self._door.cancel_unidentified()
         if not self._door.sessions:
             return
         deadline_s = self._service.settings.shutdown_deadline_s
@@ -119,7 +122,7 @@ class _Agent:
                     await self._refresh.wait()
             self._refresh.clear()
             self._service.certificate.refresh()
-            await self._service.firmware.current()
+            self._service.firmware.refresh()
 
     async def _tell_turned_away(self) -> None:
         while True:

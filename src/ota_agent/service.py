@@ -6,6 +6,7 @@ from ota_agent.attestation import AttestationClient
 from ota_agent.certificate_files import CertificateFiles
 from ota_agent.firmware_file import FirmwareFile
 from ota_agent.pacing import Pace, Pacer
+from ota_agent.readiness import Readiness
 from ota_agent.settings import Settings
 
 
@@ -15,6 +16,7 @@ class Service:
     certificate: CertificateFiles
     firmware: FirmwareFile
     attestation: AttestationClient
+    readiness: Readiness
     _total: Pace | None = field(init=False)
 
     def __post_init__(self) -> None:

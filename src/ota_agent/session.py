@@ -1,17 +1,25 @@
 """What happens with one board: TLS, its certificate, the verdict, the firmware, one log line.
 
-Every step has its deadline, and whatever a board does ends its own session only.
+A session is a state machine driven from outside: `ready` when its socket may go on, `expire` when
+its deadline has passed, and the attestation server's answer. No coroutine and no timer of its own:
+with thousands of boards these would cost as much as what is done for them. Whatever a board does
+ends its own session only.
+
+    greeting -> attesting -> sending -> parting -> over
+
+From greeting and attesting a board that gets nothing goes to parting, where a TLS alert may still
+be on its way; one that was given a part of the image is cut off, and sees that it was.
 """
 
 import asyncio
 import math
 import socket
 import ssl
-import time
 from collections.abc import Callable
-from contextlib import suppress
+from functools import partial
 
 from dice import certificate
+from ota_agent.attestation import Answer, Question
 from ota_agent.board_identity import NOBODY, identity_of
 from ota_agent.errors import PeerError
 from ota_agent.farewell import Farewell
@@ -19,8 +27,8 @@ from ota_agent.firmware import Firmware
 from ota_agent.protocol1 import CertificateReader
 from ota_agent.service import Service
 from ota_agent.structured_log import log_event
-from ota_agent.tls_connection import Next, TlsConnection
-from ota_agent.transfer import Transfer
+from ota_agent.tls_connection import NOT_NOW, TlsConnection
+from ota_agent.transfer import Progress, Transfer
 
 # How often a connection that is being closed is looked at.
 _FAREWELL_S = 0.25
@@ -29,168 +37,236 @@ _FAREWELL_S = 0.25
 class Session:
     """One accepted connection (non-blocking, owned from here on) of the board at peer.
 
-    deadline: the event loop's time at which `expire` is to be called; it sets the next one.
-    identified: before the board has said who it is, a shutdown does not wait for it.
+    ended: called once, when it is over. deadline: the event loop's time at which `expire` is to
+    be called; it sets the next one. identified: before the board has said who it is, a shutdown
+    does not wait for it. Raises OSError if the connection is gone already.
     """
 
-    def __init__(self, service: Service, sock: socket.socket, peer: str) -> None:
-        self.deadline = math.inf
-        self.identified = False
+    def __init__(
+        self,
+        service: Service,
+        sock: socket.socket,
+        peer: str,
+        ended: "Callable[[Session], None]",
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._service = service
         self._connection = TlsConnection(sock, service.certificate.context)
         self._peer = peer
+        self._ended = ended
+        self._started = self._loop.time()
+        self._reader = CertificateReader()
+        self._has_shaken_hands = False
         self._board = NOBODY
+        self._question: Question | None = None
         self._firmware: Firmware | None = None
         self._transfer: Transfer | None = None
-        self._reader = CertificateReader()
-        self._is_shaken = False
-        self._judge: Callable[[float], None] = self._never
-
-    async def run(self) -> str:
-        """Serve the board to its end; the outcome. Raises nothing but asyncio.CancelledError."""
-        started = time.monotonic()
-        outcome, reason = "cancelled", "the agent is shutting down"
-        try:
-            outcome, reason = await self._serve()
-        except PeerError as error:
-            outcome, reason = error.outcome, str(error)
-        except OSError as error:
-            outcome, reason = "connection-lost", _text(error)
-        finally:
-            self._connection.abort()
-            firmware = self._firmware
-            log_event(
-                "session",
-                peer=self._peer,
-                key_id=self._board.key_id,
-                root_key_id=self._board.root_key_id,
-                firmware=firmware.name if firmware is not None else None,
-                bytes=self._transfer.sent if self._transfer is not None else 0,
-                seconds=round(time.monotonic() - started, 3),
-                outcome=outcome,
-                reason=reason,
-            )
-        return outcome
-
-    def expire(self, now: float) -> None:
-        """The deadline has passed: look whether the board may go on."""
+        self._is_parting = False
+        self._is_over = False
+        self._outcome, self._reason = "cancelled", "the agent is shutting down"
+        self.identified = False
+        # The state: what to do when the socket is ready (None: nothing), and at the deadline.
+        self._go_on: Callable[[], None] | None = self._greet
+        self._overdue: Callable[[], None] | None = None
         self.deadline = math.inf
-        try:
-            self._judge(now)
-        except Exception as error:
-            self._connection.fail(error)
+        self._allow("handshake", service.settings.handshake_timeout_s)
+        service.readiness.add(self._connection.descriptor, self.ready)
 
-    async def _serve(self) -> tuple[str, str]:
-        service, settings = self._service, self._service.settings
-        self._allow("handshake", settings.handshake_timeout_s)
+    # Driven from outside
+
+    def ready(self) -> None:
+        """The socket may be readable or writable, or has failed."""
+        if self._go_on is not None:
+            self._attempt(self._go_on)
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        self.deadline = math.inf
+        if self._overdue is not None:
+            self._attempt(self._overdue)
+
+    def cancel(self) -> None:
+        """End it at once, as the agent ends."""
+        if not self._is_over:
+            if not self._is_parting or self._outcome == "sent":
+                self._outcome, self._reason = "cancelled", "the agent is shutting down"
+            self._end()
+
+    def _attempt(self, work: Callable[[], None]) -> None:
+        """Do a piece of work; what goes wrong in it ends this session."""
         try:
-            await self._connection.perform(self._greet)
-        except PeerError:
-            # The alert that says why is on its way: a reset would destroy it.
-            await self._hang_up()
+            work()
+        except NOT_NOW:
+            pass
+        except PeerError as error:
+            self._fail(error.outcome, str(error))
+        except OSError as error:
+            self._fail("connection-lost", _text(error), is_broken=True)
+        except Exception as error:
+            # A bug of ours: it costs this board its session, it must not cost the others theirs.
+            self._fail("internal-error", f"{type(error).__name__}: {error}", is_broken=True)
+            self._loop.call_exception_handler({"message": "session failed", "exception": error})
+
+    # Greeting: the handshake, then the certificate
+
+    def _greet(self) -> None:
+        if not self._has_shaken_hands:
+            self._shake_hands()
+        reader, receive = self._reader, self._connection.receive
+        while reader.wanted:
+            reader.feed(receive(reader.wanted))
+        self._attest(reader.certificate)
+
+    def _shake_hands(self) -> None:
+        try:
+            self._connection.handshake()
+        except NOT_NOW:
             raise
+        except OSError as error:
+            raise PeerError("handshake-failed", _text(error)) from error
+        self._has_shaken_hands = True
+        self._allow("certificate", self._service.settings.certificate_timeout_s)
+
+    # Attesting: the server's verdict, then the firmware there is
+
+    def _attest(self, presented: bytes) -> None:
+        self._go_on = None
         self.deadline = math.inf
         self.identified = True
-        presented = self._reader.certificate
         self._board = identity_of(presented)
-        answer = await service.attestation.ask(certificate.to_pem(presented))
-        if not answer.accepted:
-            await self._hang_up()
-            return answer.outcome, answer.reason
-        self._firmware = firmware = await service.firmware.current()
-        await self._expect_silence()
-        await self._send(firmware)
-        return "sent", ""
+        pem = certificate.to_pem(presented).encode()
+        self._question = self._service.attestation.ask(pem, self._answered)
 
-    def _greet(self) -> Next:
-        """The handshake, then the certificate."""
-        if not self._is_shaken:
-            try:
-                self._connection.handshake()
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                raise
-            except OSError as error:
-                raise PeerError("handshake-failed", _text(error)) from error
-            self._is_shaken = True
-            self._allow("certificate", self._service.settings.certificate_timeout_s)
-        while self._reader.wanted:
-            self._reader.feed(self._connection.receive(self._reader.wanted))
-        return Next.DONE
+    def _answered(self, answer: Answer) -> None:
+        self._question = None
+        if answer.accepted:
+            self._service.firmware.when_current(self._loaded)
+        else:
+            self._fail(answer.outcome, answer.reason)
 
-    async def _expect_silence(self) -> None:
+    def _loaded(self, firmware: Firmware) -> None:
+        if not self._is_over:
+            self._firmware = firmware
+            self._attempt(partial(self._start_sending, firmware))
+
+    # Sending
+
+    def _start_sending(self, firmware: Firmware) -> None:
+        self._expect_silence()
+        service, settings = self._service, self._service.settings
+        self._connection.begin_transfer(settings.send_buffer_bytes)
+        transfer = Transfer(self._connection, firmware.image, service.pacer())
+        self._transfer = transfer
+        self._go_on = partial(self._send, transfer)
+        self._wait(settings.idle_timeout_s, partial(self._judge, transfer))
+        self._send(transfer)
+
+    def _expect_silence(self) -> None:
         """Nothing may follow the certificate, and nobody gets firmware who has left."""
         try:
             more = self._connection.receive(1)
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        except NOT_NOW:
             return
-        await self._hang_up()
         if more:
             raise PeerError("bad-certificate", "bytes after the certificate")
         raise PeerError("closed-by-board", "closed while it was being attested")
 
-    async def _send(self, firmware: Firmware) -> None:
-        settings, pacer = self._service.settings, self._service.pacer()
-        self._transfer = transfer = Transfer(self._connection, firmware.image, pacer)
-        self._connection.begin_transfer(settings.send_buffer_bytes)
-        self._watch_transfer()
-        try:
-            await self._connection.perform(transfer.step)
-        finally:
-            if pacer is not None:
-                pacer.end()
-        try:
-            await self._part(settings.idle_timeout_s)
-        except TimeoutError as error:
-            raise PeerError(
-                "transfer-timeout", f"nothing taken for {settings.idle_timeout_s:g} s"
-            ) from error
+    def _send(self, transfer: Transfer) -> None:
+        progress = transfer.go_on(self._loop.time())
+        if progress is Progress.DONE:
+            self._part("sent", "", self._service.settings.idle_timeout_s)
+        elif progress is Progress.TURN:
+            self._loop.call_soon(self.ready)
+        else:
+            self._go_on = None
+            self._loop.call_at(transfer.later, partial(self._resume, transfer))
 
-    async def _hang_up(self) -> None:
-        """Close towards a board that gets nothing."""
-        with suppress(OSError):
-            await self._part(self._service.settings.closing_timeout_s)
+    def _resume(self, transfer: Transfer) -> None:
+        """The bandwidth limit allows the next bytes."""
+        if not self._is_over:
+            self._go_on = partial(self._send, transfer)
+            self.ready()
 
-    async def _part(self, idle_s: float) -> None:
-        farewell = Farewell(
-            self._connection, idle_s=idle_s, closing_s=self._service.settings.closing_timeout_s
+    def _judge(self, transfer: Transfer) -> None:
+        settings = self._service.settings
+        transfer.judge(settings.idle_timeout_s, settings.least_bytes_per_s)
+        self._wait(settings.idle_timeout_s, partial(self._judge, transfer))
+
+    # Parting
+
+    def _part(self, outcome: str, reason: str, idle_s: float) -> None:
+        self._outcome, self._reason = outcome, reason
+        self._is_parting = True
+        closing_s = self._service.settings.closing_timeout_s
+        now = self._loop.time()
+        farewell = Farewell(self._connection, now, idle_s=idle_s, closing_s=closing_s)
+        self._go_on = partial(self._see_off, farewell)
+        self._see_off(farewell)
+
+    def _see_off(self, farewell: Farewell) -> None:
+        if farewell.is_over(self._loop.time()):
+            self._end(is_complete=True)
+        else:
+            self._wait(_FAREWELL_S, partial(self._see_off, farewell))
+
+    # The end
+
+    def _fail(self, outcome: str, reason: str, *, is_broken: bool = False) -> None:
+        if self._is_over:
+            return
+        if is_broken or self._is_parting or self._transfer is not None:
+            # A board that was given nothing has its outcome already.
+            if not self._is_parting or self._outcome == "sent":
+                self._outcome, self._reason = outcome, reason
+            self._end()
+        else:
+            closing_s = self._service.settings.closing_timeout_s
+            self._attempt(partial(self._part, outcome, reason, closing_s))
+
+    def _end(self, *, is_complete: bool = False) -> None:
+        """is_complete: the board has everything that was meant for it, and may know it."""
+        self._is_over = True
+        self.deadline = math.inf
+        # Each of these holds the session, which holds them.
+        self._go_on = self._overdue = None
+        if self._question is not None:
+            self._question.cancel()
+        if self._transfer is not None:
+            self._transfer.end()
+        self._service.readiness.remove(self._connection.descriptor)
+        if is_complete:
+            self._connection.close()
+        else:
+            self._connection.abort()
+        self._log()
+        self._ended(self)
+
+    def _log(self) -> None:
+        log_event(
+            "session",
+            peer=self._peer,
+            key_id=self._board.key_id,
+            root_key_id=self._board.root_key_id,
+            firmware=self._firmware.name if self._firmware is not None else None,
+            bytes=self._transfer.sent if self._transfer is not None else 0,
+            seconds=round(self._loop.time() - self._started, 3),
+            outcome=self._outcome,
+            reason=self._reason,
         )
-        self._watch_farewell(farewell)
-        await self._connection.perform(farewell.step)
-        self._connection.close()
 
-    # What happens at the deadline
-
-    def _never(self, now: float) -> None:
-        """No deadline is set."""
+    # Deadlines
 
     def _allow(self, name: str, seconds: float) -> None:
-        def judge(now: float) -> None:
-            raise PeerError(f"{name}-timeout", f"not done within {seconds:g} s")
+        """Give the board so long for what it has to do."""
+        self._wait(seconds, partial(_give_up, name, seconds))
 
-        self._set_deadline(judge, seconds)
+    def _wait(self, seconds: float, overdue: Callable[[], None]) -> None:
+        self._overdue = overdue
+        self.deadline = self._loop.time() + seconds
 
-    def _watch_transfer(self) -> None:
-        settings, transfer = self._service.settings, self._transfer
 
-        def judge(now: float) -> None:
-            if transfer is not None:
-                transfer.judge(settings.idle_timeout_s, settings.least_bytes_per_s)
-            self._set_deadline(judge, settings.idle_timeout_s)
-
-        self._set_deadline(judge, settings.idle_timeout_s)
-
-    def _watch_farewell(self, farewell: Farewell) -> None:
-        def judge(now: float) -> None:
-            if farewell.judge():
-                self._connection.finish()
-            else:
-                self._set_deadline(judge, _FAREWELL_S)
-
-        self._set_deadline(judge, _FAREWELL_S)
-
-    def _set_deadline(self, judge: Callable[[float], None], seconds: float) -> None:
-        self._judge = judge
-        self.deadline = asyncio.get_running_loop().time() + seconds
+def _give_up(name: str, seconds: float) -> None:
+    raise PeerError(f"{name}-timeout", f"not done within {seconds:g} s")
 
 
 def _text(error: OSError) -> str:

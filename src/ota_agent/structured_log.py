@@ -17,7 +17,9 @@ def log_event(event: str, *, level: int = logging.INFO, **fields: object) -> Non
     if not _logger.isEnabledFor(level):
         return
     time = datetime.now(UTC).isoformat(timespec="milliseconds")
-    _logger.log(level, "%s", json.dumps({"time": time, "event": event, **fields}, default=str))
+    line = json.dumps({"time": time, "event": event, **fields}, default=str)
+    # Not `log`: that would walk the stack for a place that no line tells.
+    _logger.handle(_logger.makeRecord(_logger.name, level, "", 0, line, (), None))
 
 
 def log_to_stderr() -> None:

@@ -1,60 +1,66 @@
 """Sending one image to one board, and telling a slow board from one that is gone."""
 
-import asyncio
+from enum import Enum, auto
 
 from ota_agent.errors import PeerError
 from ota_agent.pacing import Pacer
-from ota_agent.tls_connection import RECORD_BYTES, Next, TlsConnection
+from ota_agent.tls_connection import RECORD_BYTES, TlsConnection
 
 # Records sent before the other boards have their turn.
 _RECORDS_A_TURN = 16
 
 
-class Transfer:
-    """`step` sends (for TlsConnection.perform), `judge` is called once every window_s.
+class Progress(Enum):
+    """What a call of `Transfer.go_on` ended with: all is sent, or the other boards' turn has
+    come, or the bandwidth limit says to go on later."""
 
-    sent: bytes given to the kernel so far. pacer: None where no bandwidth limit holds.
-    """
+    DONE = auto()
+    TURN = auto()
+    LATER = auto()
+
+
+class Transfer:
+    """sent: bytes given to the kernel so far. pacer: None where no bandwidth limit holds.
+    later: after Progress.LATER, the time to go on at."""
 
     def __init__(self, connection: TlsConnection, image: memoryview, pacer: Pacer | None) -> None:
         self.sent = 0
+        self.later = 0.0
         self._connection = connection
         self._image = image
         self._pacer = pacer
         self._granted = 0
-        self._start = 0.0
         self._taken = 0
 
-    def step(self) -> Next:
-        """Send what the socket takes, but no more than a turn. Raises OSError."""
+    def go_on(self, now: float) -> Progress:
+        """Send what the socket takes, but no more than a turn. Raises OSError, and one of
+        tls_connection.NOT_NOW when the socket takes no more."""
         if self._pacer is not None:
-            return self._step_paced(self._pacer)
+            return self._go_on_paced(self._pacer, now)
         send, image, at = self._connection.send, self._image, self.sent
+        end = len(image)
         try:
             for _ in range(_RECORDS_A_TURN):
                 at += send(image[at : at + RECORD_BYTES])
-                if at == len(image):
-                    return Next.DONE
+                if at == end:
+                    return Progress.DONE
         finally:
             self.sent = at
-        return Next.WRITE
+        return Progress.TURN
 
-    def _step_paced(self, pacer: Pacer) -> Next:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+    def _go_on_paced(self, pacer: Pacer, now: float) -> Progress:
         if not self._granted:
-            self._granted, self._start = pacer.reserve(len(self._image) - self.sent, now)
-            if self._start > now:
-                loop.call_at(self._start, self._connection.go_on)
-        if self._start > now:
-            return Next.WAIT
+            self._granted, self.later = pacer.reserve(len(self._image) - self.sent, now)
+        if self.later > now:
+            return Progress.LATER
         count = self._connection.send(self._image[self.sent : self.sent + self._granted])
         self.sent += count
         self._granted -= count
-        return Next.DONE if self.sent == len(self._image) else Next.WRITE
+        return Progress.DONE if self.sent == len(self._image) else Progress.TURN
 
     def judge(self, window_s: float, least_bytes_per_s: float) -> None:
-        """Raises PeerError when the board took too little since it was last judged.
+        """To be called once every window_s. Raises PeerError when the board took too little
+        since the last time.
 
         What counts is what its TCP has acknowledged. A board that has taken everything it was
         given waits for us, not we for it.
@@ -72,3 +78,8 @@ class Transfer:
                 "too-slow",
                 f"{rate:.0f} bytes a second over {window_s:g} s, {least_bytes_per_s:g} expected",
             )
+
+    def end(self) -> None:
+        """This board takes no more."""
+        if self._pacer is not None:
+            self._pacer.end()
