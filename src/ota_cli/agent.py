@@ -1,38 +1,130 @@
 """`ota-service agent`: run the OTA agent."""
 
 import asyncio
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
 
 from ota_agent.errors import AgentError, SettingsError
+from ota_agent.firmware import Trust
 from ota_agent.server import serve
-from ota_agent.settings import from_environment
+from ota_agent.settings import Settings, from_environment
 from ota_cli import output
 from ota_cli.addresses import Address, is_host, listen_option
 from ota_cli.errors import EXIT_REFUSED, EXIT_USAGE, CommandError
 
 _FILE = click.Path(path_type=Path)
+_DIGEST_HEX = re.compile(r"[0-9a-fA-F]{64}")
+_DEFAULTS = {name: field.default for name, field in Settings.__dataclass_fields__.items()}
+
+# (option, setting, type, help)
+_LIMITS: tuple[tuple[str, str, Any, str], ...] = (
+    ("--handshake-timeout", "handshake_timeout_s", float, "Seconds for the TLS handshake."),
+    ("--certificate-timeout", "certificate_timeout_s", float, "Seconds for a board's certificate."),
+    (
+        "--attestation-timeout",
+        "attestation_timeout_s",
+        float,
+        "Seconds for the attestation server's verdict, retries included.",
+    ),
+    (
+        "--idle-timeout",
+        "idle_timeout_s",
+        float,
+        "Seconds a board may take nothing while firmware is sent.",
+    ),
+    ("--closing-timeout", "closing_timeout_s", float, "Seconds for a board to close at the end."),
+    (
+        "--shutdown-deadline",
+        "shutdown_deadline_s",
+        float,
+        "Seconds for running transfers to finish after SIGTERM.",
+    ),
+    (
+        "--min-rate",
+        "least_bytes_per_s",
+        float,
+        "Bytes a second; a board slower than this for an idle timeout is let go.",
+    ),
+    ("--max-connections", "max_connections", int, "Connections at once."),
+    (
+        "--max-per-address",
+        "max_connections_per_address",
+        int,
+        "Connections at once of one address.",
+    ),
+    ("--accept-rate", "accept_rate", float, "New connections a second, over 5 seconds."),
+    ("--bandwidth", "bandwidth", int, "Bytes a second in all.  [default: no limit]"),
+    (
+        "--board-bandwidth",
+        "board_bandwidth",
+        int,
+        "Bytes a second for each board.  [default: no limit]",
+    ),
+    (
+        "--send-buffer",
+        "send_buffer_bytes",
+        int,
+        "Kernel buffer for each board, bytes.  [default: the kernel's choice]",
+    ),
+)
 
 
-@click.command()
+def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for name, setting, kind, text in reversed(_LIMITS):
+        default = _DEFAULTS[setting]
+        option = click.option(
+            name, setting, type=kind, default=default, show_default=default is not None, help=text
+        )
+        command = option(command)
+    return command
+
+
+@click.group(invoke_without_command=True)
 @click.option("--firmware", type=_FILE, help="Signed image to serve [env: NEW_FIRMWARE_PATH].")
 @click.option("--cert", type=_FILE, help="Server certificate, PEM [env: SERVER_CRT_PATH].")
 @click.option("--key", type=_FILE, help="Its private key, PEM [env: SERVER_KEY_PATH].")
 @click.option("--dice-auth-url", metavar="URL", help="Attestation server [env: DICE_AUTH_URL].")
 @listen_option("--listen", "0.0.0.0:4433")
+@click.option(
+    "--trust",
+    multiple=True,
+    metavar="KEY",
+    help="Serve only firmware signed by this key: a public key (PEM file) or a key digest of"
+    " 64 hex digits. May be given several times.",
+)
+@click.option("--allow-unsigned", is_flag=True, help="Serve firmware without a signature as well.")
+@_limit_options
+@click.pass_context
 def agent(
+    context: click.Context,
+    /,
     firmware: Path | None,
     cert: Path | None,
     key: Path | None,
     dice_auth_url: str | None,
     listen: Address,
+    trust: tuple[str, ...],
+    allow_unsigned: bool,
+    **limits: Any,
 ) -> None:
     """Serve firmware over TLS to attested boards.
 
-    What is not given comes from the environment the original agent reads.
+    What is not given comes from the environment the original agent reads. A new firmware file or
+    certificate is taken up while the agent runs. SIGTERM lets running transfers finish.
+
+    \b
+    Example:
+      ota-service agent init certs
+      ota-service agent --firmware thermo-2.0.0.bin --cert certs/agent.pem \\
+        --key certs/agent.key --dice-auth-url http://127.0.0.1:8000
     """
+    if context.invoked_subcommand is not None:
+        return
 
     def ready(host: str, port: int) -> None:
         output.ready_line(f"OTA agent listening on {host}:{port}")
@@ -45,6 +137,8 @@ def agent(
             dice_auth_url=dice_auth_url,
             host=listen.host,
             port=listen.port,
+            trust=Trust([_digest(each) for each in trust] or None, allow_unsigned),
+            **limits,
         )
         if not is_host(urlsplit(settings.dice_auth_url).hostname or ""):
             raise SettingsError(
@@ -54,3 +148,12 @@ def agent(
     except AgentError as error:
         code = EXIT_USAGE if isinstance(error, SettingsError) else EXIT_REFUSED
         raise CommandError(str(error), code) from None
+
+
+def _digest(text: str) -> bytes:
+    """Of a trusted key, given as such or by its file."""
+    if _DIGEST_HEX.fullmatch(text):
+        return bytes.fromhex(text)
+    from ota_cli.images import key_digest
+
+    return key_digest(Path(text))

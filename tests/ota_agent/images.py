@@ -1,10 +1,24 @@
-"""A minimal valid application image, made here so that the agent's tests need no file."""
+"""Minimal valid application images, made here so that the agent's tests need no file."""
 
 import hashlib
 import struct
-from functools import reduce
+from functools import cache, reduce
+from typing import Any
+
+from tests.esp_image import signing
 
 _ESP32_DROM = 0x3F400020
+
+
+@cache
+def key(name: str = "owner") -> Any:
+    """A P-256 signing key that goes by this name."""
+    return signing.make_key("p256")
+
+
+def signed_image(*, signer: str = "owner", **fields: Any) -> bytes:
+    """application_image with a signature sector."""
+    return signing.sign(application_image(**fields), key(signer))
 
 
 def application_image(

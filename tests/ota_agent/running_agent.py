@@ -12,9 +12,9 @@ from typing import Any
 from ota_agent.server import serve
 from ota_agent.settings import Settings
 from tests.ota_agent.conftest import Identity
-from tests.ota_agent.images import application_image
+from tests.ota_agent.images import signed_image
 
-IMAGE = application_image()
+IMAGE = signed_image()
 
 
 @dataclass

@@ -18,7 +18,7 @@ from dice import certificate
 from tests.ota_agent.attestation_peer import AttestationPeer, attestation_peer, status
 from tests.ota_agent.board_peer import BoardPeer, board_context
 from tests.ota_agent.conftest import Identity, make_identity
-from tests.ota_agent.images import application_image
+from tests.ota_agent.images import signed_image
 from tests.ota_agent.running_agent import IMAGE, RunningAgent, running_agent, settings_for
 from tests.peers import needs_openssl
 
@@ -261,7 +261,7 @@ def test_a_board_that_never_reads_is_cut_off_without_the_end_of_stream(
     """Cut off by a reset: a close_notify would say that this was all."""
 
     async def run() -> None:
-        image = application_image(size=12_000_000)
+        image = signed_image(size=12_000_000)
         stalled = asyncio.Event()
         loop = asyncio.get_running_loop()
         async with scene(idle_timeout_s=0.4, image=image) as here:
@@ -288,7 +288,7 @@ def test_a_slow_board_gets_everything_after_the_agent_has_written_all(
     """The kernel holds the rest; closing must not throw it away."""
 
     async def run() -> None:
-        image = application_image(size=1_500_000)
+        image = signed_image(size=1_500_000)
         async with scene(image=image, closing_timeout_s=0.1) as here:
 
             def work(board: BoardPeer) -> bytes:
@@ -306,7 +306,7 @@ def test_a_slow_board_gets_everything_after_the_agent_has_written_all(
 
 def test_a_boards_reset_ends_its_own_session_only(scene: Any, board_certificate: bytes) -> None:
     async def run() -> None:
-        async with scene(image=application_image(size=6_000_000)) as here:
+        async with scene(image=signed_image(size=6_000_000)) as here:
 
             def work(board: BoardPeer) -> None:
                 board.socket.sendall(board_certificate)
@@ -359,7 +359,7 @@ def test_a_shutdown_waits_for_a_running_transfer_and_for_nothing_else(
     scene: Any, tmp_path: Path, board_certificate: bytes
 ) -> None:
     async def run() -> None:
-        image = application_image(size=6_000_000)
+        image = signed_image(size=6_000_000)
         async with scene(image=image) as here:
             loop = asyncio.get_running_loop()
             ended = asyncio.Event()
@@ -386,7 +386,7 @@ def test_a_shutdown_waits_for_a_running_transfer_and_for_nothing_else(
 
 def test_a_shutdown_has_a_deadline(scene: Any, board_certificate: bytes) -> None:
     async def run() -> None:
-        image = application_image(size=12_000_000)
+        image = signed_image(size=12_000_000)
         async with scene(image=image, shutdown_deadline_s=0.2) as here:
             loop = asyncio.get_running_loop()
             ended = asyncio.Event()
