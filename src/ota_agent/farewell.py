@@ -5,7 +5,7 @@ closed while unread bytes of the peer lie in it: they are read away until the bo
 """
 
 from ota_agent.errors import PeerError
-from ota_agent.tls_connection import NOT_NOW, TlsConnection
+from ota_agent.tls_connection import TlsConnection
 
 # More than a close_notify record and a FIN: a board that has acknowledged all but these has its
 # image, and may well reset instead of reading on.
@@ -30,8 +30,8 @@ class Farewell:
         self._closing_s = closing_s
         self._peer_closed = False
         connection.end()
-        self._left = connection.unacknowledged_bytes()
-        self._until = now + (idle_s if self._left else closing_s)
+        self._left: int | None = None
+        self._until = now
 
     def is_over(self, now: float) -> bool:
         """Whether there is nothing more to wait for. Raises PeerError if the board takes nothing
@@ -39,7 +39,7 @@ class Farewell:
         if self._read_away():
             return True
         left = self._connection.unacknowledged_bytes()
-        if left < self._left:
+        if self._left is None or left < self._left:
             self._left = left
             self._until = now + (self._idle_s if left else self._closing_s)
         if self._peer_closed:
@@ -54,11 +54,10 @@ class Farewell:
 
     def _read_away(self) -> bool:
         """True if the board has reset the connection with everything received."""
+        if self._peer_closed:
+            return False
         try:
-            while not self._peer_closed:
-                self._peer_closed = self._connection.read_away()
-        except NOT_NOW:
-            pass
+            self._peer_closed = self._connection.read_away()
         except OSError:
             if self._connection.unacknowledged_bytes() > _CLOSING_BYTES:
                 raise

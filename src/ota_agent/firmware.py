@@ -17,9 +17,10 @@ from esp_image import ImageError, ImageParser
 from esp_image.chips import chip_name
 from esp_image.readback import verify_slot
 from ota_agent.errors import FirmwareError
+from ota_agent.tls_connection import RECORD_BYTES
 
-# The largest flash that an app can be mapped from.
-_MOST_BYTES = 16 * 1024 * 1024
+# The largest flash there is (esp_app_format.h, ESP_IMAGE_FLASH_SIZE_128MB).
+_MOST_BYTES = 128 * 1024 * 1024
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 
 
@@ -34,10 +35,12 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class Firmware:
-    """image: the bytes, in memory that nobody can change. chip, project, version: from its
-    header and app descriptor. sha256: of the file, hex. signer: key digest, hex, or None."""
+    """image: the bytes, in memory that nobody can change; records: the same, cut into TLS
+    records. chip, project, version: from its header and app descriptor. sha256: of the file,
+    hex. signer: key digest, hex, or None."""
 
     image: memoryview
+    records: Sequence[memoryview]
     chip: str
     project: str
     version: str
@@ -73,7 +76,7 @@ def _sealed_copy(path: Path) -> memoryview:
         raise FirmwareError("truncated", f"firmware {path}: the file is empty")
     if len(content) > _MOST_BYTES:
         raise FirmwareError(
-            "too-large", f"firmware {path}: larger than {_MOST_BYTES} bytes, an app's most"
+            "too-large", f"firmware {path}: larger than {_MOST_BYTES} bytes"
         )
     handle = os.memfd_create("firmware", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with os.fdopen(handle, "wb") as memory:
@@ -92,6 +95,7 @@ def _check(image: memoryview, trust: Trust) -> Firmware:
         raise ImageError("no-descriptor", "no app descriptor")
     return Firmware(
         image=image,
+        records=[image[at : at + RECORD_BYTES] for at in range(0, len(image), RECORD_BYTES)],
         chip=chip_name(header.chip_id),
         project=descriptor.project_name,
         version=descriptor.version,

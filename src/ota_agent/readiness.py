@@ -9,8 +9,14 @@ import asyncio
 import select
 from collections.abc import Callable
 
-_EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _EVENTS_A_TURN = 128
+
+# What `add` tells an owner, as bits: to be read (data, the end, an error), to be written (an error
+# too), and that the peer sends nothing more.
+READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+WRITE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
+HUNG_UP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+_ALL = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 
 
 class Readiness:
@@ -19,16 +25,17 @@ class Readiness:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._epoll = select.epoll()
-        self._owners: dict[int, Callable[[], None]] = {}
+        self._owners: dict[int, Callable[[int], None]] = {}
         self._loop.add_reader(self._epoll.fileno(), self._call)
 
-    def add(self, descriptor: int, owner: Callable[[], None]) -> None:
-        """Call owner whenever the socket may have become readable or writable, or has failed.
+    def add(self, descriptor: int, owner: Callable[[int], None]) -> None:
+        """Call owner with bits of READ, WRITE and HUNG_UP whenever these may have become true.
 
-        Edge-triggered (epoll(7)): only after the owner has read or written until it could not.
+        Edge-triggered (epoll(7)): only what is new, and only after the owner has read or written
+        until it could not.
         """
         self._owners[descriptor] = owner
-        self._epoll.register(descriptor, _EVENTS)
+        self._epoll.register(descriptor, _ALL)
 
     def remove(self, descriptor: int) -> None:
         """Before the socket is closed. Descriptors that are not there are not minded."""
@@ -41,7 +48,7 @@ class Readiness:
 
     def _call(self) -> None:
         owners = self._owners
-        for descriptor, _ in self._epoll.poll(0, _EVENTS_A_TURN):
+        for descriptor, events in self._epoll.poll(0, _EVENTS_A_TURN):
             owner = owners.get(descriptor)
             if owner is not None:
-                owner()
+                owner(events)

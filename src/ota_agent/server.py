@@ -25,6 +25,8 @@ _REFRESH_S = 1.0
 _TURNED_AWAY_S = 10.0
 # Descriptors that are no board's: the listener, the attestation server's, the firmware, the log.
 _OTHER_DESCRIPTORS = 64
+# Objects made and not freed before the garbage collector looks.
+_COLLECT_AFTER = 50_000
 
 Ready = Callable[[str, int], None]
 
@@ -39,6 +41,7 @@ async def serve(settings: Settings, *, ready: Ready | None = None) -> None:
     listens, and UnfinishedError if transfers were cut off at the end.
     """
     log_to_stderr()
+    thresholds = gc.get_threshold()
     firmware = FirmwareFile(settings.firmware, settings.trust)
     certificate = CertificateFiles(settings.certificate, settings.key)
     most = _raise_descriptor_limit(settings.max_connections)
@@ -51,14 +54,17 @@ async def serve(settings: Settings, *, ready: Ready | None = None) -> None:
         readiness = Readiness()
         service = Service(settings, certificate, firmware, attestation, readiness)
         agent = _Agent(service, Door(service, listener, admission), admission)
-        # What there is now stays to the end: the collector need not look at it again.
+        # What there is now stays to the end: the collector need not look at it again, and
+        # sessions leave no cycles for it.
         gc.freeze()
+        gc.set_threshold(_COLLECT_AFTER)
         try:
             await agent.run(lambda: ready(host, port) if ready is not None else None)
         finally:
             attestation.close()
             readiness.close()
             gc.unfreeze()
+            gc.set_threshold(*thresholds)
 
 
 class _Agent:

@@ -25,6 +25,7 @@ from ota_agent.errors import PeerError
 from ota_agent.farewell import Farewell
 from ota_agent.firmware import Firmware
 from ota_agent.protocol1 import CertificateReader
+from ota_agent.readiness import HUNG_UP, READ, WRITE
 from ota_agent.service import Service
 from ota_agent.structured_log import log_event
 from ota_agent.tls_connection import NOT_NOW, TlsConnection
@@ -65,8 +66,11 @@ class Session:
         self._is_over = False
         self._outcome, self._reason = "cancelled", "the agent is shutting down"
         self.identified = False
-        # The state: what to do when the socket is ready (None: nothing), and at the deadline.
+        # The state: what to do when the socket is ready (None: nothing) for these events, and at
+        # the deadline.
         self._go_on: Callable[[], None] | None = self._greet
+        self._awaited = READ
+        self._has_hung_up = False
         self._overdue: Callable[[], None] | None = None
         self.deadline = math.inf
         self._allow("handshake", service.settings.handshake_timeout_s)
@@ -74,8 +78,14 @@ class Session:
 
     # Driven from outside
 
-    def ready(self) -> None:
-        """The socket may be readable or writable, or has failed."""
+    def ready(self, events: int) -> None:
+        """The socket has news: bits of readiness.READ, WRITE and HUNG_UP."""
+        if events & HUNG_UP:
+            self._has_hung_up = True
+        if events & self._awaited:
+            self._proceed()
+
+    def _proceed(self) -> None:
         if self._go_on is not None:
             self._attempt(self._go_on)
 
@@ -96,8 +106,10 @@ class Session:
         """Do a piece of work; what goes wrong in it ends this session."""
         try:
             work()
-        except NOT_NOW:
-            pass
+        except ssl.SSLWantReadError:
+            self._awaited = READ
+        except ssl.SSLWantWriteError:
+            self._awaited = WRITE
         except PeerError as error:
             self._fail(error.outcome, str(error))
         except OSError as error:
@@ -112,6 +124,9 @@ class Session:
     def _greet(self) -> None:
         if not self._has_shaken_hands:
             self._shake_hands()
+            self._awaited = READ
+            if not self._has_input():
+                return
         reader, receive = self._reader, self._connection.receive
         while reader.wanted:
             reader.feed(receive(reader.wanted))
@@ -155,7 +170,7 @@ class Session:
         self._expect_silence()
         service, settings = self._service, self._service.settings
         self._connection.begin_transfer(settings.send_buffer_bytes)
-        transfer = Transfer(self._connection, firmware.image, service.pacer())
+        transfer = Transfer(self._connection, firmware, service.pacer())
         self._transfer = transfer
         self._go_on = partial(self._send, transfer)
         self._wait(settings.idle_timeout_s, partial(self._judge, transfer))
@@ -163,6 +178,8 @@ class Session:
 
     def _expect_silence(self) -> None:
         """Nothing may follow the certificate, and nobody gets firmware who has left."""
+        if not self._has_input():
+            return
         try:
             more = self._connection.receive(1)
         except NOT_NOW:
@@ -176,7 +193,7 @@ class Session:
         if progress is Progress.DONE:
             self._part("sent", "", self._service.settings.idle_timeout_s)
         elif progress is Progress.TURN:
-            self._loop.call_soon(self.ready)
+            self._loop.call_soon(self._proceed)
         else:
             self._go_on = None
             self._loop.call_at(transfer.later, partial(self._resume, transfer))
@@ -185,7 +202,7 @@ class Session:
         """The bandwidth limit allows the next bytes."""
         if not self._is_over:
             self._go_on = partial(self._send, transfer)
-            self.ready()
+            self._proceed()
 
     def _judge(self, transfer: Transfer) -> None:
         settings = self._service.settings
@@ -201,6 +218,7 @@ class Session:
         now = self._loop.time()
         farewell = Farewell(self._connection, now, idle_s=idle_s, closing_s=closing_s)
         self._go_on = partial(self._see_off, farewell)
+        self._awaited = READ
         self._see_off(farewell)
 
     def _see_off(self, farewell: Farewell) -> None:
@@ -208,6 +226,9 @@ class Session:
             self._end(is_complete=True)
         else:
             self._wait(_FAREWELL_S, partial(self._see_off, farewell))
+
+    def _has_input(self) -> bool:
+        return self._has_hung_up or self._connection.has_input()
 
     # The end
 

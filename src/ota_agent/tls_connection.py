@@ -10,6 +10,7 @@ import os
 import socket
 import ssl
 import struct
+import sys
 import termios
 from contextlib import suppress
 
@@ -22,6 +23,7 @@ NOT_NOW = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 # take gigabytes of kernel memory. (tcp(7); Python's socket module lacks the name.)
 _TCP_NOTSENT_LOWAT = 25
 _UNSENT_BYTES = 128 * 1024
+_NO_COUNT = bytes(4)  # a C int
 
 
 class TlsConnection:
@@ -55,6 +57,12 @@ class TlsConnection:
         except ssl.SSLEOFError:
             return b""
 
+    def has_input(self) -> bool:
+        """Whether `receive` would find something: without the cost of trying in vain. That the
+        peer has closed is not seen here."""
+        waiting = fcntl.ioctl(self.descriptor, termios.FIONREAD, _NO_COUNT)
+        return waiting != _NO_COUNT or self._sock.pending() > 0
+
     def begin_transfer(self, send_buffer_bytes: int | None) -> None:
         """Before the first `send` of many. send_buffer_bytes: SO_SNDBUF; None leaves it to the
         kernel."""
@@ -73,18 +81,19 @@ class TlsConnection:
             self._sock.shutdown(socket.SHUT_WR)
 
     def read_away(self) -> bool:
-        """After `end`: discard what the peer sent; True if it has closed."""
+        """After `end`: discard all the peer has sent; True if it has closed."""
         # shutdown() has taken the TLS layer off the socket: these are raw bytes.
-        try:
-            return not self._sock.recv(RECORD_BYTES)
-        except BlockingIOError:
-            raise ssl.SSLWantReadError from None
+        with suppress(BlockingIOError):
+            while self._sock.recv(RECORD_BYTES):
+                pass
+            return True
+        return False
 
     def unacknowledged_bytes(self) -> int:
         """Bytes in the kernel that the peer's TCP has not acknowledged (Linux SIOCOUTQ, which
         has the number of TIOCOUTQ: tcp(7))."""
-        (count,) = struct.unpack("i", fcntl.ioctl(self.descriptor, termios.TIOCOUTQ, bytes(4)))
-        return int(count)
+        count = fcntl.ioctl(self.descriptor, termios.TIOCOUTQ, _NO_COUNT)
+        return int.from_bytes(count, sys.byteorder)
 
     def check(self) -> None:
         """Raises OSError if the connection has broken since it was last read or written."""

@@ -3,6 +3,7 @@
 from enum import Enum, auto
 
 from ota_agent.errors import PeerError
+from ota_agent.firmware import Firmware
 from ota_agent.pacing import Pacer
 from ota_agent.tls_connection import RECORD_BYTES, TlsConnection
 
@@ -23,11 +24,11 @@ class Transfer:
     """sent: bytes given to the kernel so far. pacer: None where no bandwidth limit holds.
     later: after Progress.LATER, the time to go on at."""
 
-    def __init__(self, connection: TlsConnection, image: memoryview, pacer: Pacer | None) -> None:
+    def __init__(self, connection: TlsConnection, firmware: Firmware, pacer: Pacer | None) -> None:
         self.sent = 0
         self.later = 0.0
         self._connection = connection
-        self._image = image
+        self._firmware = firmware
         self._pacer = pacer
         self._granted = 0
         self._taken = 0
@@ -37,26 +38,26 @@ class Transfer:
         tls_connection.NOT_NOW when the socket takes no more."""
         if self._pacer is not None:
             return self._go_on_paced(self._pacer, now)
-        send, image, at = self._connection.send, self._image, self.sent
-        end = len(image)
+        send, sent = self._connection.send, self.sent
+        first = sent // RECORD_BYTES
         try:
-            for _ in range(_RECORDS_A_TURN):
-                at += send(image[at : at + RECORD_BYTES])
-                if at == end:
-                    return Progress.DONE
+            for record in self._firmware.records[first : first + _RECORDS_A_TURN]:
+                # A record is sent whole or not at all: OpenSSL's partial writes end with one.
+                sent += send(record)
         finally:
-            self.sent = at
-        return Progress.TURN
+            self.sent = sent
+        return Progress.DONE if sent == len(self._firmware.image) else Progress.TURN
 
     def _go_on_paced(self, pacer: Pacer, now: float) -> Progress:
+        image = self._firmware.image
         if not self._granted:
-            self._granted, self.later = pacer.reserve(len(self._image) - self.sent, now)
+            self._granted, self.later = pacer.reserve(len(image) - self.sent, now)
         if self.later > now:
             return Progress.LATER
-        count = self._connection.send(self._image[self.sent : self.sent + self._granted])
+        count = self._connection.send(image[self.sent : self.sent + self._granted])
         self.sent += count
         self._granted -= count
-        return Progress.DONE if self.sent == len(self._image) else Progress.TURN
+        return Progress.DONE if self.sent == len(image) else Progress.TURN
 
     def judge(self, window_s: float, least_bytes_per_s: float) -> None:
         """To be called once every window_s. Raises PeerError when the board took too little
