@@ -3,9 +3,13 @@ server's to say."""
 
 from dataclasses import dataclass
 
-from cryptography import x509
-
-from dice import certificate
+# Extension identifiers, RFC 5280, 4.2.1.1 and 4.2.1.2, as they stand in DER, with their tag.
+_AUTHORITY_KEY_ID = b"\x06\x03\x55\x1d\x23"
+_SUBJECT_KEY_ID = b"\x06\x03\x55\x1d\x0e"
+_EXTENSIONS = 0xA3
+# Of a TBSCertificate before its key: version, serial number, algorithm, issuer, validity, subject.
+_BEFORE_KEY = 6
+_KEY_ID_BYTES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,27 +27,39 @@ NOBODY = BoardIdentity(None, None)
 
 
 def identity_of(presented: bytes) -> BoardIdentity:
-    """Of a certificate, DER; NOBODY where it cannot be read."""
+    """Of a certificate, DER; NOBODY where it cannot be read.
+
+    A walk over its outline and nothing more, because it is on the path of every update (a whole
+    parse takes five times as long); identifiers of 20 bytes, as DICE makes them.
+    """
     try:
-        extensions = x509.load_der_x509_certificate(presented).extensions
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
-        return _read_by_our_own(presented)
+        return _walk(presented)
+    except IndexError:
+        return NOBODY
+
+
+def _walk(data: bytes) -> BoardIdentity:
+    at, _ = _element(data, _element(data, 0)[0])
+    for _ in range(_BEFORE_KEY + 1):
+        at = _element(data, at)[1]
+    if data[at] != _EXTENSIONS:
+        return NOBODY
+    at, end = _element(data, _element(data, at)[0])
     key_id = root_key_id = None
-    for extension in extensions:
-        if isinstance(extension.value, x509.SubjectKeyIdentifier):
-            key_id = extension.value.digest.hex()
-        elif isinstance(extension.value, x509.AuthorityKeyIdentifier):
-            identifier = extension.value.key_identifier
-            root_key_id = identifier.hex() if identifier else None
+    while at < end:
+        start, following = _element(data, at)
+        if data.startswith(_SUBJECT_KEY_ID, start):
+            key_id = data[following - _KEY_ID_BYTES : following].hex()
+        elif data.startswith(_AUTHORITY_KEY_ID, start):
+            root_key_id = data[following - _KEY_ID_BYTES : following].hex()
+        at = following
     return BoardIdentity(key_id, root_key_id)
 
 
-def _read_by_our_own(presented: bytes) -> BoardIdentity:
-    """The C boards' serial numbers are not always DER: `cryptography` refuses some."""
-    try:
-        parsed = certificate.parse(presented)
-    except certificate.CertificateError:
-        return NOBODY
-    return BoardIdentity(
-        (parsed.subject_key_id or b"").hex() or None, (parsed.authority_key_id or b"").hex() or None
-    )
+def _element(data: bytes, at: int) -> tuple[int, int]:
+    """Where the contents of the DER element at this place begin, and where they end."""
+    size = data[at + 1]
+    if size < 0x80:
+        return at + 2, at + 2 + size
+    begin = at + 2 + (size & 0x7F)
+    return begin, begin + int.from_bytes(data[at + 2 : begin], "big")

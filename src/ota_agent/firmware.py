@@ -75,9 +75,7 @@ def _sealed_copy(path: Path) -> memoryview:
     if not content:
         raise FirmwareError("truncated", f"firmware {path}: the file is empty")
     if len(content) > _MOST_BYTES:
-        raise FirmwareError(
-            "too-large", f"firmware {path}: larger than {_MOST_BYTES} bytes"
-        )
+        raise FirmwareError("too-large", f"firmware {path}: larger than {_MOST_BYTES} bytes")
     handle = os.memfd_create("firmware", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with os.fdopen(handle, "wb") as memory:
         memory.write(content)

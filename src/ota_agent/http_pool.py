@@ -156,6 +156,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, pool: HttpPool) -> None:
         self._pool = pool
         self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
         self._exchange: Exchange | None = None
         self._kept = False
 
@@ -166,7 +167,6 @@ class _Connection(asyncio.Protocol):
         self._kept = kept
         self._has_begun = self._has_headers = self._is_delimited = False
         self._received = 0
-        self._parser = httptools.HttpResponseParser(self)
         if self._transport is not None:
             self._transport.write(exchange.request)
 

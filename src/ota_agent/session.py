@@ -124,12 +124,9 @@ class Session:
     def _greet(self) -> None:
         if not self._has_shaken_hands:
             self._shake_hands()
-            self._awaited = READ
-            if not self._has_input():
-                return
         reader, receive = self._reader, self._connection.receive
-        while reader.wanted:
-            reader.feed(receive(reader.wanted))
+        while not reader.is_whole:
+            reader.feed(receive(reader.most))
         self._attest(reader.certificate)
 
     def _shake_hands(self) -> None:
@@ -170,7 +167,8 @@ class Session:
         self._expect_silence()
         service, settings = self._service, self._service.settings
         self._connection.begin_transfer(settings.send_buffer_bytes)
-        transfer = Transfer(self._connection, firmware, service.pacer())
+        now = self._loop.time()
+        transfer = Transfer(self._connection, firmware, service.pacer(), now)
         self._transfer = transfer
         self._go_on = partial(self._send, transfer)
         self._wait(settings.idle_timeout_s, partial(self._judge, transfer))
@@ -178,7 +176,7 @@ class Session:
 
     def _expect_silence(self) -> None:
         """Nothing may follow the certificate, and nobody gets firmware who has left."""
-        if not self._has_input():
+        if not self._has_hung_up and not self._connection.has_input():
             return
         try:
             more = self._connection.receive(1)
@@ -219,16 +217,16 @@ class Session:
         farewell = Farewell(self._connection, now, idle_s=idle_s, closing_s=closing_s)
         self._go_on = partial(self._see_off, farewell)
         self._awaited = READ
-        self._see_off(farewell)
+        if self._has_hung_up:
+            self._see_off(farewell)
+        else:
+            self._wait(_FAREWELL_S, partial(self._see_off, farewell))
 
     def _see_off(self, farewell: Farewell) -> None:
         if farewell.is_over(self._loop.time()):
             self._end(is_complete=True)
         else:
             self._wait(_FAREWELL_S, partial(self._see_off, farewell))
-
-    def _has_input(self) -> bool:
-        return self._has_hung_up or self._connection.has_input()
 
     # The end
 

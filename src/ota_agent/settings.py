@@ -32,7 +32,7 @@ class Settings:
     after the last byte, for running transfers to finish at shutdown.
     least_bytes_per_s: a board slower than this over idle_timeout_s is let go.
     max_connections, max_connections_per_address: at once; further ones are closed at once, as
-    are those that come faster than accept_rate a second (bursts of 5 s' worth apart).
+    are those of an address that come faster than accept_rate a second (5 s' worth at once).
     bandwidth, board_bandwidth: bytes a second in all and per board, at least 1,024; None: no limit.
     send_buffer_bytes: the kernel's buffer per board (SO_SNDBUF); None leaves it to the kernel.
 

@@ -10,6 +10,7 @@ import sys
 from datetime import UTC, datetime
 
 _logger = logging.getLogger("ota_agent")
+_encode = json.JSONEncoder(default=str).encode
 
 
 def log_event(event: str, *, level: int = logging.INFO, **fields: object) -> None:
@@ -17,7 +18,7 @@ def log_event(event: str, *, level: int = logging.INFO, **fields: object) -> Non
     if not _logger.isEnabledFor(level):
         return
     time = datetime.now(UTC).isoformat(timespec="milliseconds")
-    line = json.dumps({"time": time, "event": event, **fields}, default=str)
+    line = _encode({"time": time, "event": event, **fields})
     # Not `log`: that would walk the stack for a place that no line tells.
     _logger.handle(_logger.makeRecord(_logger.name, level, "", 0, line, (), None))
 

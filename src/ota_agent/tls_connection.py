@@ -18,9 +18,10 @@ from contextlib import suppress
 RECORD_BYTES = 16 * 1024
 # What a socket raises that cannot go on now; it is to be tried again when it is ready.
 NOT_NOW = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
-# Unsent bytes the kernel keeps per board: enough until the agent's next turn. What is on its way
-# beside them is bounded by the board's own TCP window, so that thousands of slow boards do not
-# take gigabytes of kernel memory. (tcp(7); Python's socket module lacks the name.)
+# Unsent bytes the kernel keeps for a slow board: enough until the agent's next turn. What is on its
+# way beside them is bounded by the board's own TCP window, so that thousands of slow boards do not
+# take gigabytes of kernel memory. A fast board has no use for it: more turns for the same bytes.
+# (tcp(7); Python's socket module lacks the name.)
 _TCP_NOTSENT_LOWAT = 25
 _UNSENT_BYTES = 128 * 1024
 _NO_COUNT = bytes(4)  # a C int
@@ -58,19 +59,21 @@ class TlsConnection:
             return b""
 
     def has_input(self) -> bool:
-        """Whether `receive` would find something: without the cost of trying in vain. That the
-        peer has closed is not seen here."""
-        waiting = fcntl.ioctl(self.descriptor, termios.FIONREAD, _NO_COUNT)
-        return waiting != _NO_COUNT or self._sock.pending() > 0
+        """Whether bytes wait in the socket: cheaper than trying to receive in vain. That the peer
+        has closed is not seen here, nor what is left of a record received in part."""
+        return fcntl.ioctl(self.descriptor, termios.FIONREAD, _NO_COUNT) != _NO_COUNT
 
     def begin_transfer(self, send_buffer_bytes: int | None) -> None:
         """Before the first `send` of many. send_buffer_bytes: SO_SNDBUF; None leaves it to the
         kernel."""
         # Whole segments only: a record is not a multiple of them, and air time is dear.
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
-        self._sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         if send_buffer_bytes is not None:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
+
+    def hold_less(self) -> None:
+        """For a board that turns out to be slow: the kernel keeps fewer unsent bytes for it."""
+        self._sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
 
     def end(self) -> None:
         """Send close_notify and at once the FIN; nothing can be written after it."""

@@ -1,5 +1,6 @@
 """Sending one image to one board, and telling a slow board from one that is gone."""
 
+import math
 from enum import Enum, auto
 
 from ota_agent.errors import PeerError
@@ -8,7 +9,9 @@ from ota_agent.pacing import Pacer
 from ota_agent.tls_connection import RECORD_BYTES, TlsConnection
 
 # Records sent before the other boards have their turn.
-_RECORDS_A_TURN = 16
+_RECORDS_A_TURN = 32
+# A transfer that takes longer is a slow board's.
+_SLOW_S = 1.0
 
 
 class Progress(Enum):
@@ -24,7 +27,9 @@ class Transfer:
     """sent: bytes given to the kernel so far. pacer: None where no bandwidth limit holds.
     later: after Progress.LATER, the time to go on at."""
 
-    def __init__(self, connection: TlsConnection, firmware: Firmware, pacer: Pacer | None) -> None:
+    def __init__(
+        self, connection: TlsConnection, firmware: Firmware, pacer: Pacer | None, now: float
+    ) -> None:
         self.sent = 0
         self.later = 0.0
         self._connection = connection
@@ -32,12 +37,16 @@ class Transfer:
         self._pacer = pacer
         self._granted = 0
         self._taken = 0
+        self._slow_from = now + _SLOW_S
 
     def go_on(self, now: float) -> Progress:
         """Send what the socket takes, but no more than a turn. Raises OSError, and one of
         tls_connection.NOT_NOW when the socket takes no more."""
         if self._pacer is not None:
             return self._go_on_paced(self._pacer, now)
+        if now > self._slow_from:
+            self._connection.hold_less()
+            self._slow_from = math.inf
         send, sent = self._connection.send, self.sent
         first = sent // RECORD_BYTES
         try:

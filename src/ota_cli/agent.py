@@ -57,7 +57,7 @@ _LIMITS: tuple[tuple[str, str, Any, str], ...] = (
         int,
         "Connections at once of one address.",
     ),
-    ("--accept-rate", "accept_rate", float, "New connections a second, over 5 seconds."),
+    ("--accept-rate", "accept_rate", float, "New connections a second of one address, over 5 s."),
     ("--bandwidth", "bandwidth", int, "Bytes a second in all.  [default: no limit]"),
     (
         "--board-bandwidth",
