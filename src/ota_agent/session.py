@@ -52,7 +52,7 @@ class Session:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._service = service
-        self._connection = TlsConnection(sock, service.certificate.context)
+        self._connection = TlsConnection(sock, service.certificate.context_for_connection())
         self._peer = peer
         self._ended = ended
         self._started = self._loop.time()
