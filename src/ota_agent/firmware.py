@@ -106,7 +106,11 @@ def _signer(image: memoryview, parser: ImageParser, trust: Trust) -> str | None:
     """Raises ImageError unless every signature is valid and one is by a key that is trusted."""
     if parser.signature_sector is None:
         if not trust.unsigned_allowed:
-            raise ImageError("unsigned", "the image carries no signature (Secure Boot V2)")
+            raise ImageError(
+                "unsigned",
+                "no signature (Secure Boot V2); sign it with `ota-service image sign`, or serve it"
+                " with --allow-unsigned to boards that take unsigned images",
+            )
         return None
     slot = verify_slot(_reader(image), len(image), trusted=trust.digests)
     return slot.key_digest.hex() if slot.key_digest is not None else None

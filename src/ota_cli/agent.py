@@ -15,6 +15,7 @@ from ota_agent.server import serve
 from ota_agent.settings import Settings, from_environment
 from ota_cli import output
 from ota_cli.addresses import Address, is_host, listen_option
+from ota_cli.agent_init import init, renew
 from ota_cli.errors import EXIT_REFUSED, EXIT_USAGE, CommandError
 
 _FILE = click.Path(path_type=Path)
@@ -157,3 +158,7 @@ def _digest(text: str) -> bytes:
     from ota_cli.images import key_digest
 
     return key_digest(Path(text))
+
+
+agent.add_command(init)
+agent.add_command(renew)

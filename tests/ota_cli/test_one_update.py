@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from esp_image import chips
+from esp_image import chips, keys
 from tests import world
 from tests.esp_image import signing
 from tests.micropython_port import SHARED
@@ -278,8 +278,7 @@ def test_a_demonstration_that_is_ended_early_leaves_nothing_behind(
 
 
 def test_servers_name_the_port_that_is_in_use(desk: Path, tmp_path: Path) -> None:
-    app, flash = tmp_path / "app.bin", tmp_path / "flash.bin"
-    done("image", "build", "-o", app, "--version", "1")
+    app, flash = signed_app(tmp_path), tmp_path / "flash.bin"
     done("board", "create", flash, "--app", app)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -296,8 +295,7 @@ def test_servers_name_the_port_that_is_in_use(desk: Path, tmp_path: Path) -> Non
 
 
 def test_an_agent_with_an_unreadable_certificate_says_so(desk: Path, tmp_path: Path) -> None:
-    app = tmp_path / "app.bin"
-    done("image", "build", "-o", app, "--version", "1")
+    app = signed_app(tmp_path)
     rubbish = tmp_path / "rubbish.pem"
     rubbish.write_text("-----BEGIN CERTIFICATE-----\nrubbish\n-----END CERTIFICATE-----\n")
     line = refused(
@@ -310,8 +308,7 @@ def test_an_agent_with_an_unreadable_certificate_says_so(desk: Path, tmp_path: P
 
 
 def test_the_agent_reads_the_originals_environment(desk: Path, tmp_path: Path) -> None:
-    app = tmp_path / "app.bin"
-    done("image", "build", "-o", app, "--version", "1")
+    app = signed_app(tmp_path)
     env = {
         **os.environ,
         "NEW_FIRMWARE_PATH": str(app),
@@ -321,6 +318,42 @@ def test_the_agent_reads_the_originals_environment(desk: Path, tmp_path: Path) -
     }
     with server("agent", "--listen", "127.0.0.1:0", env=env) as address:
         assert address.startswith("127.0.0.1:")
+
+
+def test_unsigned_firmware_is_served_only_where_that_is_allowed(desk: Path, tmp_path: Path) -> None:
+    app = tmp_path / "app.bin"
+    done("image", "build", "-o", app, "--version", "1")
+    arguments = (
+        "agent", "--firmware", app, "--cert", desk / "agent.pem", "--key", desk / "agent.key",
+        "--dice-auth-url", "http://127.0.0.1:1", "--listen", "127.0.0.1:0",
+    )  # fmt: skip
+    line = refused(*arguments)
+    assert "unsigned" in line
+    assert "--allow-unsigned" in line
+    with server(*arguments, "--allow-unsigned") as address:
+        assert address.startswith("127.0.0.1:")
+
+
+def test_the_agent_serves_only_firmware_by_a_key_it_was_told(desk: Path, tmp_path: Path) -> None:
+    app, signed = tmp_path / "app.bin", tmp_path / "signed.bin"
+    done("image", "build", "-o", app, "--version", "1")
+    done("image", "sign", app, "--key", desk / "sign.pem", "-o", signed)
+    arguments = (
+        "agent", "--firmware", signed, "--cert", desk / "agent.pem", "--key", desk / "agent.key",
+        "--dice-auth-url", "http://127.0.0.1:1", "--listen", "127.0.0.1:0",
+    )  # fmt: skip
+    for trusted in (desk / "sign.pub", keys.key_digest_of_public_key(
+        (desk / "sign.pub").read_bytes()).hex()):  # fmt: skip
+        with server(*arguments, "--trust", "ab" * 32, "--trust", trusted) as address:
+            assert address.startswith("127.0.0.1:")
+    assert "key-untrusted" in refused(*arguments, "--trust", "ab" * 32)
+    assert "no such file" in refused(*arguments, "--trust", tmp_path / "none.pub")
+
+
+def signed_app(folder: Path) -> Path:
+    path = folder / "app.bin"
+    path.write_bytes(world.app("1.0.0", chip="esp32"))
+    return path
 
 
 def clean_environment() -> dict[str, str]:
