@@ -6,7 +6,7 @@ import socket
 
 from ota_agent.admission import Admission
 from ota_agent.service import Service
-from ota_agent.session import Session
+from ota_agent.session import Session, log_session
 from ota_agent.structured_log import log_event
 
 # Connections accepted before those there are have their turn.
@@ -91,12 +91,14 @@ class Door:
     def _start(self, sock: socket.socket, host: str, peer: str) -> None:
         try:
             sock.setblocking(False)
+            # SSLSocket would find that out as well, and leave its socket to the collector.
+            sock.getpeername()
             session = Session(self._service, sock, peer, self._ended)
         except OSError as error:
             # Reset between accept() and here.
             self._admission.leave(host)
             sock.close()
-            log_event("session", peer=peer, outcome="connection-lost", reason=error.strerror)
+            log_session(peer, outcome="connection-lost", reason=error.strerror or str(error))
             return
         self._sessions[session] = host
 

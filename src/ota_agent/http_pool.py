@@ -1,21 +1,31 @@
 """A small HTTP/1.1 client for one server: POST, keep-alive, a bounded number of connections.
 
-Small, and with callbacks, because it is on the path of every update. Each answer is waited for
-before the next request goes out on its connection, and bytes that nobody asked for end the
-connection: an answer is never taken for that to another request.
+Small, and with callbacks, because it is on the path of every update. An answer is never taken for
+that to another request: a connection carries one request at a time, goes on to the next only if
+exactly one whole answer has come, and only if nothing is there to be read before the next is sent.
+(What is still on its way then, HTTP/1.1 has no means to tell.)
 """
 
 import asyncio
+import re
+import select
 import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
 
+# Head and body; the attestation server's is about 150.
 _MOST_ANSWER_BYTES = 64 * 1024
+# Longer, and what lies between may have forgotten the connection without telling.
+_MOST_IDLE_S = 30.0
+# How an answer begins, after any number of interim ones (RFC 9110, section 15.2): httptools also
+# takes RTSP, ICE, HTTP/0.9 and HTTP/2.0.
+_BEGINNING = re.compile(rb"(?:HTTP/1\.[01] 1[^\r]*\r\n(?:[^\r]+\r\n)*\r\n)*HTTP/1\.[01] [2-9]")
 
 # Called once with the status of a whole answer and "", or with 0 and what went wrong.
 Done = Callable[[int, str], None]
@@ -32,7 +42,10 @@ class Target:
 
 
 def target_of(url: str) -> Target:
-    """Of an http or https URL; its query is part of the request, its fragment is not."""
+    """Of an http or https URL; its query is part of the request, its fragment is not.
+
+    Not checked here: whether the URL holds what would end the request line (`Settings` does).
+    """
     parts = urlsplit(url)
     standard = 443 if parts.scheme == "https" else 80
     host, port = parts.hostname or "", parts.port or standard
@@ -50,104 +63,134 @@ def target_of(url: str) -> Target:
 class Exchange:
     """One request and whoever waits for its answer."""
 
-    __slots__ = ("connection", "done", "request")
+    __slots__ = ("carrier", "done", "request")
 
     def __init__(self, request: bytes, done: Done) -> None:
         self.request = request
         self.done: Done | None = done
-        self.connection: _Connection | None = None
+        # The connection that carries it or is being made for it; None: it waits for a turn.
+        self.carrier: _Connection | asyncio.Task[object] | None = None
+
+    @property
+    def has_turn(self) -> bool:
+        return self.carrier is not None
 
     def finish(self, status: int, failure: str) -> None:
         done, self.done = self.done, None
-        self.connection = None
+        self.carrier = None
         if done is not None:
             done(status, failure)
 
     def cancel(self) -> None:
-        """Nobody waits any more. Its connection, if it has one, is of no use to another."""
+        """Nobody waits any more. What carries it is of no use to another."""
         self.done = None
-        if self.connection is not None:
-            self.connection.abort()
+        self.request = b""
+        if self.carrier is not None:
+            self.carrier.cancel()
 
 
 class HttpPool:
-    """At most `most` connections to url; the others wait, first come, first served."""
+    """At most `most` connections to url; the others wait, first come, first served.
+
+    A slot is taken by whoever starts to connect and given back once: by the connection when it is
+    lost, or when there was never one.
+    """
 
     def __init__(self, url: str, most: int) -> None:
         self._target = target_of(url)
         self._loop = asyncio.get_running_loop()
-        self._idle: list[_Connection] = []
         self._unused = most
         self._waiting: deque[Exchange] = deque()
-        self._connecting: set[asyncio.Task[None]] = set()
+        self._connecting: set[asyncio.Task[object]] = set()
+        self._connections: set[_Connection] = set()
+        self._idle: list[_Connection] = []
 
     def post(self, body: bytes, done: Done) -> Exchange:
         """Send this body; done is called when there is an answer or a failure."""
         exchange = Exchange(b"%b%d\r\n\r\n%b" % (self._target.head, len(body), body), done)
-        self._place(exchange)
+        if not self._place(exchange):
+            self._waiting.append(exchange)
         return exchange
 
     def close(self) -> None:
+        """Exchanges still open are not answered. No `post` after this."""
+        self._waiting.clear()
         for task in self._connecting:
             task.cancel()
-        for connection in self._idle[:]:
-            connection.abort()
+        for connection in self._connections:
+            connection.cancel()
 
-    def _place(self, exchange: Exchange) -> None:
-        if self._idle:
-            self._idle.pop().send(exchange, kept=True)
-        elif self._unused:
-            self._unused -= 1
-            task = self._loop.create_task(self._connect(exchange))
-            self._connecting.add(task)
-            task.add_done_callback(self._connecting.discard)
-        else:
-            self._waiting.append(exchange)
+    def _place(self, exchange: Exchange) -> bool:
+        """Whether there is a connection for it, or room for one more."""
+        while self._idle:
+            if self._idle.pop().send(exchange):
+                return True
+        if not self._unused:
+            return False
+        self._unused -= 1
+        self._connect(exchange)
+        return True
 
-    async def _connect(self, exchange: Exchange) -> None:
+    def _serve_waiting(self) -> None:
+        waiting = self._waiting
+        while waiting and (waiting[0].done is None or self._place(waiting[0])):
+            waiting.popleft()
+
+    def _connect(self, exchange: Exchange) -> None:
+        """With a slot taken."""
+        connection = _Connection(self)
         target = self._target
-        try:
-            _, connection = await self._loop.create_connection(
-                lambda: _Connection(self), target.host, target.port, ssl=target.tls
+        task: asyncio.Task[object] = self._loop.create_task(
+            self._loop.create_connection(
+                lambda: connection, target.host, target.port, ssl=target.tls
             )
-        except OSError as error:
-            self._unused += 1
-            exchange.finish(0, error.strerror or str(error) or type(error).__name__)
-            self._place_waiting()
-        except BaseException:
-            self._unused += 1
-            raise
-        else:
-            if exchange.done is None:
-                self.free(connection)
-            else:
-                connection.send(exchange, kept=False)
+        )
+        exchange.carrier = task
+        self._connecting.add(task)
+        task.add_done_callback(partial(self._connected, connection, exchange))
+
+    def _connected(
+        self, connection: "_Connection", exchange: Exchange, task: "asyncio.Task[object]"
+    ) -> None:
+        self._connecting.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None or task.cancelled():
+            connection.cancel()
+            if not connection.was_made:
+                self._release()
+            if error is not None:
+                exchange.finish(0, _text(error))
+        elif exchange.done is None:
+            self.free(connection)
+        elif not connection.send(exchange):
+            exchange.finish(0, "closed, or answered, before it was asked")
+
+    def _release(self) -> None:
+        self._unused += 1
+        self._serve_waiting()
 
     # For the connections
 
+    def made(self, connection: "_Connection") -> None:
+        self._connections.add(connection)
+
     def free(self, connection: "_Connection") -> None:
         """It has nothing to do."""
-        while self._waiting:
-            exchange = self._waiting.popleft()
-            if exchange.done is not None:
-                connection.send(exchange, kept=True)
-                return
+        connection.rest()
         self._idle.append(connection)
+        if self._waiting:
+            self._serve_waiting()
 
     def lost(self, connection: "_Connection", again: Exchange | None) -> None:
-        """It is closed. again: an exchange the server did not look at."""
-        self._unused += 1
+        """It is closed. again: an exchange the server did not look at; it gets the slot, for a
+        connection that is not used yet."""
+        self._connections.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
         if again is not None:
-            self._place(again)
-        self._place_waiting()
-
-    def _place_waiting(self) -> None:
-        while self._waiting and (self._idle or self._unused):
-            exchange = self._waiting.popleft()
-            if exchange.done is not None:
-                self._place(exchange)
+            self._connect(again)
+        else:
+            self._release()
 
 
 class _Connection(asyncio.Protocol):
@@ -155,22 +198,59 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self, pool: HttpPool) -> None:
         self._pool = pool
+        self._loop = asyncio.get_running_loop()
+        self.was_made = False
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._exchange: Exchange | None = None
-        self._kept = False
+        # It has been idle, and may have been closed meanwhile.
+        self._is_kept = False
+        self._idle_since = 0.0
+        self._is_to_keep = False
+        self._expect_answer()
 
-    def send(self, exchange: Exchange, *, kept: bool) -> None:
-        """kept: the connection has served before, and may have been closed meanwhile."""
+    def send(self, exchange: Exchange) -> bool:
+        """False where this connection is not fit for it, and closed."""
+        transport = self._transport
+        if transport is None or transport.is_closing() or not self._is_fit():
+            self.cancel()
+            return False
+        self._expect_answer()
         self._exchange = exchange
-        exchange.connection = self
-        self._kept = kept
-        self._has_begun = self._has_headers = self._is_delimited = False
-        self._received = 0
-        if self._transport is not None:
-            self._transport.write(exchange.request)
+        exchange.carrier = self
+        transport.write(exchange.request)
+        return True
 
-    def abort(self) -> None:
+    def rest(self) -> None:
+        """It is idle from now on."""
+        self._is_kept = True
+        self._idle_since = self._loop.time()
+
+    def cancel(self) -> None:
+        """Close it at once. Its exchange, if it has one, is not answered."""
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.done = None
+        self._abort()
+
+    def _is_fit(self) -> bool:
+        """Whether there is nothing to read, neither an answer nor the end of the connection."""
+        if not self._is_kept:
+            # In TLS 1.3 the server's session tickets may be there already.
+            return self._is_tls or not self._readable.poll(0)
+        idle_s = self._loop.time() - self._idle_since
+        return idle_s < _MOST_IDLE_S and not self._readable.poll(0)
+
+    def _expect_answer(self) -> None:
+        self._answer = bytearray()
+        self._status = 0
+        # The answer ends before the connection does.
+        self._is_delimited = False
+        self._is_whole = False
+        self._has_more = False
+
+    def _abort(self) -> None:
+        # Not `close`: that waits for the server's close_notify.
         if self._transport is not None:
             self._transport.abort()
 
@@ -180,75 +260,96 @@ class _Connection(asyncio.Protocol):
             exchange.finish(status, failure)
 
     def _fail(self, reason: str) -> None:
-        self.abort()
+        self._abort()
         self._finish(0, reason)
 
     # asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.was_made = True
         self._transport = cast(asyncio.Transport, transport)
+        self._is_tls = transport.get_extra_info("ssl_object") is not None
+        self._readable = select.poll()
+        self._readable.register(transport.get_extra_info("socket"), select.POLLIN)
+        self._pool.made(self)
 
     def data_received(self, data: bytes) -> None:
         if self._exchange is None:
-            self.abort()
+            self._abort()
             return
-        self._has_begun = True
+        self._answer += data
+        if len(self._answer) > _MOST_ANSWER_BYTES:
+            self._fail(f"an answer of more than {_MOST_ANSWER_BYTES} bytes")
+            return
+        failure = ""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._fail("the server wants another protocol")
+            failure = "the server wants another protocol"
         except httptools.HttpParserError as error:
-            self._fail(f"not an HTTP answer ({error})")
+            failure = f"not an HTTP answer ({error})"
+        if self._is_whole:
+            self._conclude(is_alone=not failure and not self._has_more)
+        elif failure:
+            self._fail(failure)
+
+    def _conclude(self, *, is_alone: bool) -> None:
+        """A whole answer is there. is_alone: no byte more."""
+        if not _BEGINNING.match(self._answer):
+            self._fail("not an HTTP/1 answer")
+            return
+        status = self._status
+        exchange, self._exchange = self._exchange, None
+        if is_alone and self._is_to_keep:
+            self._pool.free(self)
+        else:
+            self._abort()
+        if exchange is not None:
+            exchange.finish(status, "")
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
-        exchange = self._exchange
-        # An idle connection closes when it likes, also as the next request is on its way.
-        again = exchange if self._kept and not self._has_begun_answer() else None
-        if again is not None and again.done is not None:
-            self._exchange = None
-            self._pool.lost(self, again)
-            return
-        self._pool.lost(self, None)
-        if exchange is None:
-            return
-        if self._has_headers and not self._is_delimited and error is None:
-            # RFC 9112, section 6.3: without a length the answer ends with the connection.
-            self._finish(int(self._parser.get_status_code()), "")
+        del self._parser  # it holds this object
+        exchange, self._exchange = self._exchange, None
+        if exchange is None or exchange.done is None:
+            self._pool.lost(self, None)
+        elif self._is_kept and not self._answer:
+            # An idle connection closes when it likes, also as the next request is on its way.
+            self._pool.lost(self, exchange)
         else:
-            begun = "in the middle of its answer" if self._has_begun else "without an answer"
-            self._finish(0, f"closed {begun}")
+            self._pool.lost(self, None)
+            if self._ends_with_connection() and error is None:
+                exchange.finish(self._status, "")
+            else:
+                begun = "in the middle of its answer" if self._answer else "without an answer"
+                exchange.finish(0, f"closed {begun}")
 
-    def _has_begun_answer(self) -> bool:
-        return self._exchange is not None and self._has_begun
+    def _ends_with_connection(self) -> bool:
+        """RFC 9112, section 6.3: without a length the answer ends with the connection."""
+        is_headed = self._status >= 200 and not self._is_delimited
+        return is_headed and _BEGINNING.match(self._answer) is not None
 
     # httptools' side
+
+    def on_message_begin(self) -> None:
+        self._is_delimited = False
+        self._has_more = self._is_whole
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if name.lower() in (b"content-length", b"transfer-encoding"):
             self._is_delimited = True
 
     def on_headers_complete(self) -> None:
-        # 100 Continue and its kind are followed by the answer itself.
-        self._has_headers = self._parser.get_status_code() >= 200
-
-    def on_body(self, body: bytes) -> None:
-        self._received += len(body)
-        if self._received > _MOST_ANSWER_BYTES:
-            self._fail(f"an answer of more than {_MOST_ANSWER_BYTES} bytes")
+        if not self._is_whole:
+            self._status = self._parser.get_status_code()
 
     def on_message_complete(self) -> None:
-        if not self._has_headers:
-            return
-        if self._exchange is None:
-            self.abort()  # a second answer
-            return
-        status = int(self._parser.get_status_code())
-        if self._parser.should_keep_alive():
-            exchange, self._exchange = self._exchange, None
-            self._pool.free(self)
-            exchange.finish(status, "")
-        else:
-            if self._transport is not None:
-                self._transport.close()
-            self._finish(status, "")
+        # 100 Continue and its kind are followed by the answer itself.
+        if self._status >= 200 and not self._is_whole:
+            self._is_whole = True
+            self._is_to_keep = self._parser.should_keep_alive()
+
+
+def _text(error: BaseException) -> str:
+    system = error.strerror if isinstance(error, OSError) else None
+    return system or str(error) or type(error).__name__

@@ -20,7 +20,7 @@ from functools import partial
 
 from dice import certificate
 from ota_agent.attestation import Answer, Question
-from ota_agent.board_identity import NOBODY, identity_of
+from ota_agent.board_identity import NOBODY, BoardIdentity, identity_of
 from ota_agent.errors import PeerError
 from ota_agent.farewell import Farewell
 from ota_agent.firmware import Firmware
@@ -261,14 +261,12 @@ class Session:
         self._ended(self)
 
     def _log(self) -> None:
-        log_event(
-            "session",
-            peer=self._peer,
-            key_id=self._board.key_id,
-            root_key_id=self._board.root_key_id,
-            firmware=self._firmware.name if self._firmware is not None else None,
-            bytes=self._transfer.sent if self._transfer is not None else 0,
-            seconds=round(self._loop.time() - self._started, 3),
+        log_session(
+            self._peer,
+            self._board,
+            self._firmware,
+            bytes_sent=self._transfer.sent if self._transfer is not None else 0,
+            seconds=self._loop.time() - self._started,
             outcome=self._outcome,
             reason=self._reason,
         )
@@ -282,6 +280,30 @@ class Session:
     def _wait(self, seconds: float, overdue: Callable[[], None]) -> None:
         self._overdue = overdue
         self.deadline = self._loop.time() + seconds
+
+
+def log_session(
+    peer: str,
+    board: BoardIdentity = NOBODY,
+    firmware: Firmware | None = None,
+    *,
+    bytes_sent: int = 0,
+    seconds: float = 0.0,
+    outcome: str,
+    reason: str,
+) -> None:
+    """The one line of a session."""
+    log_event(
+        "session",
+        peer=peer,
+        key_id=board.key_id,
+        root_key_id=board.root_key_id,
+        firmware=firmware.name if firmware is not None else None,
+        bytes=bytes_sent,
+        seconds=round(seconds, 3),
+        outcome=outcome,
+        reason=reason,
+    )
 
 
 def _give_up(name: str, seconds: float) -> None:

@@ -9,6 +9,9 @@ from ota_agent.errors import CertificateError
 # hardware, and so does the machine this runs on. (The suites of TLS 1.3 are all modern.)
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:!AES256:ECDHE+AES256+AESGCM"
 
+# What OpenSSL says of another key of the same kind, and of another kind.
+_ANOTHERS_KEY = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+
 
 def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     """TLS 1.2 or newer with this certificate (chain) and key, PEM; no client certificate.
@@ -30,7 +33,7 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
         # An empty password: an encrypted key is an error here, never a prompt.
         context.load_cert_chain(certificate, key, password="")
     except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
+        if error.reason in _ANOTHERS_KEY:
             raise CertificateError(f"{key} is not the key of {certificate}") from error
         raise CertificateError(
             f"{certificate}, {key}: expected a PEM certificate and its unencrypted PEM key"

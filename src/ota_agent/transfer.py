@@ -10,6 +10,8 @@ from ota_agent.tls_connection import RECORD_BYTES, TlsConnection
 
 # Records sent before the other boards have their turn.
 _RECORDS_A_TURN = 32
+# With a bandwidth limit: a board for which no more than this is under way keeps up with us.
+_ON_ITS_WAY_BYTES = 2 * RECORD_BYTES
 # A transfer that takes longer is a slow board's.
 _SLOW_S = 1.0
 
@@ -82,6 +84,8 @@ class Transfer:
             return
         if taken <= before:
             raise PeerError("transfer-timeout", f"nothing taken for {window_s:g} s")
+        if self._pacer is not None and left <= _ON_ITS_WAY_BYTES:
+            return
         rate = (taken - before) / window_s
         if rate < least_bytes_per_s:
             raise PeerError(
