@@ -14,7 +14,7 @@ _ACCEPTED_A_TURN = 32
 # After accept() failed for want of descriptors or memory.
 _ACCEPT_PAUSE_S = 0.1
 # How often sessions are looked at for deadlines: one look at all is cheaper than a timer each.
-_DEADLINES_S = 0.1
+_DEADLINES_S = 0.25
 
 
 class Door:
@@ -86,7 +86,8 @@ class Door:
             if not self._admission.enter(host, self._loop.time()):
                 sock.close()
                 continue
-            self._start(sock, host, f"{host}:{address[1]}")
+            name = f"[{host}]" if ":" in host else host
+            self._start(sock, host, f"{name}:{address[1]}")
 
     def _start(self, sock: socket.socket, host: str, peer: str) -> None:
         try:

@@ -54,16 +54,19 @@ class FirmwareFile:
             firmware = await asyncio.to_thread(load_firmware, self._path, self._trust)
         except FirmwareError as error:
             self._complain(str(error))
+        except (OSError, MemoryError) as error:
+            self._complain(f"firmware {self._path}: {error or 'out of memory'}")
         else:
             self._complaint = ""
             if firmware.sha256 != self._firmware.sha256:
                 self._firmware = firmware
                 log_firmware("firmware-loaded", firmware)
-        self._seen = stamp if is_settled(stamp) and stamp == stamp_of(self._path) else None
-        self._reloading = None
-        takers, self._takers = self._takers, []
-        for take in takers:
-            take(self._firmware)
+        finally:
+            self._seen = stamp if is_settled(stamp) and stamp == stamp_of(self._path) else None
+            self._reloading = None
+            takers, self._takers = self._takers, []
+            for take in takers:
+                take(self._firmware)
 
     def _complain(self, reason: str) -> None:
         if reason != self._complaint:

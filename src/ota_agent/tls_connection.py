@@ -24,6 +24,8 @@ NOT_NOW = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 # (tcp(7); Python's socket module lacks the name.)
 _TCP_NOTSENT_LOWAT = 25
 _UNSENT_BYTES = 128 * 1024
+# A peer that goes on sending must not keep us from the others.
+_PIECES_READ_AWAY = 16
 _NO_COUNT = bytes(4)  # a C int
 
 
@@ -84,12 +86,13 @@ class TlsConnection:
             self._sock.shutdown(socket.SHUT_WR)
 
     def read_away(self) -> bool:
-        """After `end`: discard all the peer has sent; True if it has closed."""
+        """After `end`: discard what the peer has sent, some of it if it never ends; True if the
+        peer has closed."""
         # shutdown() has taken the TLS layer off the socket: these are raw bytes.
         with suppress(BlockingIOError):
-            while self._sock.recv(RECORD_BYTES):
-                pass
-            return True
+            for _ in range(_PIECES_READ_AWAY):
+                if not self._sock.recv(RECORD_BYTES):
+                    return True
         return False
 
     def unacknowledged_bytes(self) -> int:
