@@ -39,7 +39,7 @@ http {{
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Running:
     """A server: where it listens, its process and what a board has to say to get the firmware."""
 

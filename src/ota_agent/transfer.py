@@ -9,7 +9,7 @@ from ota_agent.pacing import Pacer
 from ota_agent.tls_connection import RECORD_BYTES, TlsConnection
 
 # Records sent before the other boards have their turn.
-_RECORDS_A_TURN = 32
+_RECORDS_A_TURN = 64
 # With a bandwidth limit: a board for which no more than this is under way keeps up with us.
 _ON_ITS_WAY_BYTES = 2 * RECORD_BYTES
 # A transfer that takes longer is a slow board's.
