@@ -101,7 +101,7 @@ class HttpPool:
         self._loop = asyncio.get_running_loop()
         self._unused = most
         self._waiting: deque[Exchange] = deque()
-        self._connecting: set[asyncio.Task[object]] = set()
+        self._connecting: dict[asyncio.Task[object], Exchange] = {}
         self._connections: set[_Connection] = set()
         self._idle: list[_Connection] = []
 
@@ -115,8 +115,8 @@ class HttpPool:
     def close(self) -> None:
         """Exchanges still open are not answered. No `post` after this."""
         self._waiting.clear()
-        for task in self._connecting:
-            task.cancel()
+        for exchange in self._connecting.values():
+            exchange.cancel()
         for connection in self._connections:
             connection.cancel()
 
@@ -146,20 +146,17 @@ class HttpPool:
             )
         )
         exchange.carrier = task
-        self._connecting.add(task)
-        task.add_done_callback(partial(self._connected, connection, exchange))
+        self._connecting[task] = exchange
+        task.add_done_callback(partial(self._connected, connection))
 
-    def _connected(
-        self, connection: "_Connection", exchange: Exchange, task: "asyncio.Task[object]"
-    ) -> None:
-        self._connecting.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None or task.cancelled():
+    def _connected(self, connection: "_Connection", task: "asyncio.Task[object]") -> None:
+        exchange = self._connecting.pop(task)
+        failure = "cancelled" if task.cancelled() else _text(task.exception())
+        if failure:
             connection.cancel()
             if not connection.was_made:
                 self._release()
-            if error is not None:
-                exchange.finish(0, _text(error))
+            exchange.finish(0, failure)
         elif exchange.done is None:
             self.free(connection)
         elif not connection.send(exchange):
@@ -350,6 +347,9 @@ class _Connection(asyncio.Protocol):
             self._is_to_keep = self._parser.should_keep_alive()
 
 
-def _text(error: BaseException) -> str:
+def _text(error: BaseException | None) -> str:
+    """ "" for none."""
+    if error is None:
+        return ""
     system = error.strerror if isinstance(error, OSError) else None
     return system or str(error) or type(error).__name__

@@ -1,11 +1,12 @@
 """When the attestation server is asked again. Times are given, nothing waits."""
 
-from hypothesis import given
+from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from ota_agent.circuit_breaker import CircuitBreaker
 
 LONGEST_S = 5.0
+SEED = 8
 
 
 def opened(now: float = 0.0) -> CircuitBreaker:
@@ -143,6 +144,8 @@ steps = st.lists(
 )
 
 
+@seed(SEED)
+@settings(max_examples=1000, deadline=None, database=None)
 @given(steps)
 def test_whatever_happens_one_tries_at_a_time_and_it_never_stays_open(
     history: list[tuple[str, int, float]],

@@ -172,7 +172,7 @@ def test_a_reset_in_the_middle_of_a_transfer_leaves_no_socket(
 def test_a_board_that_resets_after_the_last_byte_has_been_served(
     tmp_path: Path, board_certificate: bytes
 ) -> None:
-    """As C boards do: they know where the image ends, and read no further."""
+    """As C boards do: they know where the image ends, say goodbye and read no further."""
 
     async def run() -> None:
         async with scene(tmp_path) as here:
@@ -182,8 +182,10 @@ def test_a_board_that_resets_after_the_last_byte_has_been_served(
                 left = len(IMAGE)
                 while left:
                     left -= len(board.socket.recv(left))
-                # The last acknowledgement goes now, not in 40 ms.
-                board.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+                # Its alert goes out, acknowledging all it has; then, with unread bytes
+                # of ours in its socket, its TCP resets.
+                with socket.socket(fileno=socket.dup(board.socket.fileno())) as raw:
+                    raw.sendall(bytes(31))
                 reset(board.socket)
 
             await here.board(work)
