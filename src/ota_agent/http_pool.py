@@ -21,11 +21,15 @@ import httptools
 
 # Head and body; the attestation server's is about 150.
 _MOST_ANSWER_BYTES = 64 * 1024
+_READ_BYTES = 16 * 1024
 # Longer, and what lies between may have forgotten the connection without telling.
 _MOST_IDLE_S = 30.0
-# How an answer begins, after any number of interim ones (RFC 9110, section 15.2): httptools also
-# takes RTSP, ICE, HTTP/0.9 and HTTP/2.0.
-_BEGINNING = re.compile(rb"(?:HTTP/1\.[01] 1[^\r]*\r\n(?:[^\r]+\r\n)*\r\n)*HTTP/1\.[01] [2-9]")
+# How an answer begins, after any number of interim ones (RFC 9110, section 15.2). httptools also
+# takes RTSP, ICE, HTTP/0.9 and HTTP/2.0, and any byte as part of the reason.
+_REASON = rb"[^\0-\x08\x0a-\x1f\x7f]*\r\n"
+_BEGINNING = re.compile(
+    rb"(?:HTTP/1\.[01] 1%b(?:[^\r]+\r\n)*\r\n)*HTTP/1\.[01] [2-9]%b" % (_REASON, _REASON)
+)
 
 # Called once with the status of a whole answer and "", or with 0 and what went wrong.
 Done = Callable[[int, str], None]
@@ -104,6 +108,8 @@ class HttpPool:
         self._connecting: dict[asyncio.Task[object], Exchange] = {}
         self._connections: set[_Connection] = set()
         self._idle: list[_Connection] = []
+        # One for all: what is read is looked at before anything else is read.
+        self.buffer = memoryview(bytearray(_READ_BYTES))
 
     def post(self, body: bytes, done: Done) -> Exchange:
         """Send this body; done is called when there is an answer or a failure."""
@@ -190,8 +196,12 @@ class HttpPool:
             self._release()
 
 
-class _Connection(asyncio.Protocol):
-    """One connection of the pool: idle, or busy with one exchange."""
+class _Connection(asyncio.BufferedProtocol):
+    """One connection of the pool: idle, or busy with one exchange.
+
+    Buffered: asyncio reads for any other protocol into 256 KiB of its own each time, and to get
+    them from the kernel and give them back costs more than all that is done here.
+    """
 
     def __init__(self, pool: HttpPool) -> None:
         self._pool = pool
@@ -270,7 +280,11 @@ class _Connection(asyncio.Protocol):
         self._readable.register(transport.get_extra_info("socket"), select.POLLIN)
         self._pool.made(self)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._pool.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data = self._pool.buffer[:nbytes]
         if self._exchange is None:
             self._abort()
             return
@@ -286,7 +300,9 @@ class _Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             failure = f"not an HTTP answer ({error})"
         if self._is_whole:
-            self._conclude(is_alone=not failure and not self._has_more)
+            # Of a full buffer TLS may hold the rest, where `_is_fit` does not see it.
+            is_rest_possible = nbytes == _READ_BYTES
+            self._conclude(is_alone=not (failure or self._has_more or is_rest_possible))
         elif failure:
             self._fail(failure)
 
@@ -348,7 +364,7 @@ class _Connection(asyncio.Protocol):
 
 
 def _text(error: BaseException | None) -> str:
-    """ "" for none."""
+    """One line; empty for no error."""
     if error is None:
         return ""
     system = error.strerror if isinstance(error, OSError) else None

@@ -2,12 +2,15 @@
 meanwhile, and the agent recovers by itself."""
 
 import asyncio
+import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +20,7 @@ from tests.ota_agent.scene import Scene
 from tests.ota_cli.processes import COMMAND, done
 
 MAC = "02:00:00:00:00:01"  # the board of board_certificate
+BOARDS = 6  # at a time
 
 
 class AttestationServer:
@@ -41,6 +45,15 @@ class AttestationServer:
         assert process.stdout is not None
         assert "listening" in process.stdout.readline()
         return process
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        """Until it stands still."""
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitpid(self.process.pid, os.WUNTRACED)
 
     def end(self) -> None:
         self.process.kill()
@@ -72,56 +85,123 @@ def scene_of(agent: RunningAgent, identity: Identity) -> Scene:
     return Scene(agent, None, identity.certificate)  # type: ignore[arg-type]
 
 
-async def recovered(here: Scene, presented: bytes) -> None:
-    """Boards that try again are served in the end, without a restart of the agent."""
-    async with asyncio.timeout(15):
-        while await here.update(presented) != IMAGE:
-            continue
+@dataclass(frozen=True)
+class Visit:
+    """Of one board: when, and what it received."""
+
+    began: float
+    ended: float
+    received: bytes
+
+    @property
+    def is_served(self) -> bool:
+        return self.received == IMAGE
+
+
+class Load:
+    """Boards that come again as soon as they are gone."""
+
+    def __init__(self, here: Scene, presented: bytes) -> None:
+        self._here = here
+        self._presented = presented
+        self._news = asyncio.Event()
+        self._goes_on = True
+        self.visits: list[Visit] = []
+
+    async def run(self) -> None:
+        await asyncio.gather(*(self._board() for _ in range(BOARDS)))
+
+    async def _board(self) -> None:
+        time = asyncio.get_running_loop().time
+        while self._goes_on:
+            began = time()
+            received = await self._here.update(self._presented)
+            self.visits.append(Visit(began, time(), received))
+            self._news.set()
+
+    def end(self) -> None:
+        self._goes_on = False
+
+    async def until(self, count: int, is_so: Callable[[Visit], bool]) -> None:
+        """So many visits have gone so."""
+        async with asyncio.timeout(15):
+            while sum(map(is_so, self.visits)) < count:
+                self._news.clear()
+                await self._news.wait()
+
+
+@asynccontextmanager
+async def load(here: Scene, presented: bytes) -> AsyncIterator[Load]:
+    boards = Load(here, presented)
+    task = asyncio.create_task(boards.run())
+    try:
+        yield boards
+    finally:
+        boards.end()
+        await task
+
+
+async def see_a_fault_through(
+    here: Scene, presented: bytes, fault: Callable[[], None], mend: Callable[[], None]
+) -> list[dict[str, Any]]:
+    """Boards come before, during and after the fault; every session's log line."""
+    time = asyncio.get_running_loop().time
+    async with load(here, presented) as boards:
+        await boards.until(2 * BOARDS, lambda visit: visit.is_served)
+        await asyncio.to_thread(fault)
+        since = time()
+        await boards.until(3 * BOARDS, lambda visit: visit.began > since)
+        until = time()
+        await asyncio.to_thread(mend)
+        mended = time()
+        await boards.until(2 * BOARDS, lambda visit: visit.began > mended and visit.is_served)
+    assert {visit.received for visit in boards.visits} == {IMAGE, b""}
+    meanwhile = [each for each in boards.visits if each.began > since and each.ended < until]
+    assert not any(visit.is_served for visit in meanwhile)
+    assert len(meanwhile) >= 2 * BOARDS
+    lines = [await here.agent.next_session() for _ in boards.visits]
+    sent = [line for line in lines if line["outcome"] == "sent"]
+    assert len(sent) == sum(visit.is_served for visit in boards.visits)
+    for line in lines:
+        if line["outcome"] != "sent":
+            assert line["outcome"] == "attestation-unavailable"
+            assert line["reason"].startswith("attestation server: ")
+            assert line["bytes"] == 0
+    return lines
+
+
+def reasons_of(lines: list[dict[str, Any]]) -> str:
+    return "\n".join(line["reason"] for line in lines)
 
 
 def test_killed_during_a_load_it_lets_nobody_in_and_the_agent_recovers(
     tmp_path: Path, identity: Identity, board_certificate: bytes, server: AttestationServer
 ) -> None:
     async def run() -> None:
-        settings = settings_for(tmp_path, identity, server.url, attestation_timeout_s=2.0)
-        async with running_agent(settings) as agent:
+        async with running_agent(settings_for(tmp_path, identity, server.url)) as agent:
             here = scene_of(agent, identity)
-            assert await here.update(board_certificate) == IMAGE
-            load = [asyncio.create_task(here.update(board_certificate)) for _ in range(40)]
-            await agent.next_session()
-            server.process.send_signal(signal.SIGKILL)
-            assert set(await asyncio.gather(*load)) <= {IMAGE, b""}
-            server.process.wait()
-            while not agent.sessions.empty():
-                agent.sessions.get_nowait()
-            assert await here.update(board_certificate) == b""
-            line = await agent.next_session()
-            assert line["outcome"] == "attestation-unavailable"
-            assert line["reason"].startswith("attestation server: ")
-            await asyncio.to_thread(server.restart)
-            await recovered(here, board_certificate)
+            lines = await see_a_fault_through(here, board_certificate, server.kill, server.restart)
+            assert "Connect call failed" in reasons_of(lines)
+            assert "not asked again" in reasons_of(lines)
 
     asyncio.run(run())
 
 
-def test_stopped_it_lets_nobody_in_and_continued_it_serves_again(
+def test_stopped_during_a_load_it_lets_nobody_in_and_continued_it_serves_again(
     tmp_path: Path, identity: Identity, board_certificate: bytes, server: AttestationServer
 ) -> None:
+    def mend() -> None:
+        server.process.send_signal(signal.SIGCONT)
+
     async def run() -> None:
         settings = settings_for(tmp_path, identity, server.url, attestation_timeout_s=0.4)
         async with running_agent(settings) as agent:
             here = scene_of(agent, identity)
-            assert await here.update(board_certificate) == IMAGE
-            await agent.next_session()
-            server.process.send_signal(signal.SIGSTOP)
             try:
-                received = await asyncio.gather(*(here.update(board_certificate) for _ in range(8)))
-                assert received == [b""] * 8
-                reasons = [(await agent.next_session())["reason"] for _ in range(8)]
-                assert all("no answer within 0.4 s" in reason for reason in reasons)
+                lines = await see_a_fault_through(here, board_certificate, server.stop, mend)
             finally:
-                server.process.send_signal(signal.SIGCONT)
-            await recovered(here, board_certificate)
+                mend()
+            assert "no answer within 0.4 s" in reasons_of(lines)
 
     asyncio.run(run())
 
