@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import mmap
 import os
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,11 @@ def load_firmware(path: Path, trust: Trust) -> Firmware:
 
 def _sealed_copy(path: Path) -> memoryview:
     try:
-        with path.open("rb") as file:
+        # A pipe or a device is neither waited for nor read.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                raise FirmwareError("unreadable", f"firmware {path}: not a regular file")
             content = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise FirmwareError("unreadable", f"firmware {path}: {error.strerror}") from error

@@ -212,6 +212,14 @@ class Session:
     def _part(self, outcome: str, reason: str, idle_s: float) -> None:
         self._outcome, self._reason = outcome, reason
         self._is_parting = True
+        # A board that takes nothing does not let us end either: what watched over the transfer
+        # goes on watching. One that was given nothing has so long.
+        if self._transfer is None:
+            self._allow("closing", idle_s)
+        self._go_on = partial(self._say_goodbye, idle_s)
+        self._say_goodbye(idle_s)
+
+    def _say_goodbye(self, idle_s: float) -> None:
         closing_s = self._service.settings.closing_timeout_s
         now = self._loop.time()
         farewell = Farewell(self._connection, now, idle_s=idle_s, closing_s=closing_s)

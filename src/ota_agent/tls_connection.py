@@ -78,10 +78,15 @@ class TlsConnection:
         self._sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
 
     def end(self) -> None:
-        """Send close_notify and at once the FIN; nothing can be written after it."""
-        # SSLWantReadError among them: ours is out, and we do not wait for theirs.
-        with suppress(OSError):
+        """Send close_notify and at once the FIN; nothing can be written after it. Raises
+        ssl.SSLWantWriteError while the kernel has no room for the former, and nothing else."""
+        try:
             self._sock.unwrap()
+        except ssl.SSLWantWriteError:
+            raise
+        except OSError:
+            # SSLWantReadError among them: ours is out, and we do not wait for theirs.
+            pass
         with suppress(OSError):
             self._sock.shutdown(socket.SHUT_WR)
 
