@@ -19,7 +19,8 @@ class CertificateFiles:
 
     def __init__(self, certificate: Path, key: Path) -> None:
         self._paths = (certificate, key)
-        self._seen: Stamp | None = stamp_of(*self._paths)
+        stamp = stamp_of(*self._paths)
+        self._seen: Stamp | None = stamp if is_settled(stamp) else None
         self._context = server_context(certificate, key)
         self._certificate = certificate.read_bytes()
         self._connections = 0
@@ -37,20 +38,20 @@ class CertificateFiles:
         still to be replaced, say), the ones there are go on being used, and one line says so."""
         stamp = stamp_of(*self._paths)
         if stamp != self._seen:
-            before = self._certificate
-            if self._load() and self._certificate != before:
-                log_event("certificate-loaded", certificate=str(self._paths[0]))
             self._seen = stamp if is_settled(stamp) else None
+            self._load()
 
-    def _load(self) -> bool:
+    def _load(self) -> None:
         self._connections = 0
         try:
             self._context = server_context(*self._paths)
-            self._certificate = self._paths[0].read_bytes()
+            certificate = self._paths[0].read_bytes()
         except (CertificateError, OSError) as error:
             if str(error) != self._complaint:
                 self._complaint = str(error)
                 log_event("certificate-not-loaded", level=logging.ERROR, reason=str(error))
-            return False
+            return
         self._complaint = ""
-        return True
+        if certificate != self._certificate:
+            self._certificate = certificate
+            log_event("certificate-loaded", certificate=str(self._paths[0]))

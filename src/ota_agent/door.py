@@ -58,11 +58,11 @@ class Door:
         for session in [each for each in self._sessions if not each.identified]:
             session.cancel()
 
-    def cancel_all(self) -> None:
-        for session in list(self._sessions):
-            session.cancel()
+    def cancel_all(self) -> int:
+        """End all sessions; how many boards that cut off."""
         if self._timer is not None:
             self._timer.cancel()
+        return sum(session.cancel() for session in list(self._sessions))
 
     def _listen(self) -> None:
         if self._is_open:
@@ -108,7 +108,8 @@ class Door:
         self._empty.set()
 
     def _look_at_deadlines(self) -> None:
+        # The next time first: nothing that happens in a session may stop the clock.
+        self._timer = self._loop.call_later(_DEADLINES_S, self._look_at_deadlines)
         now = self._loop.time()
         for session in [each for each in self._sessions if each.deadline <= now]:
             session.expire()
-        self._timer = self._loop.call_later(_DEADLINES_S, self._look_at_deadlines)

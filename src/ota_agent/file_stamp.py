@@ -8,7 +8,7 @@ from pathlib import Path
 # 10 ms): what was read so soon after a change is read again.
 _RACY_NS = 50_000_000
 
-Stamp = tuple[tuple[int, int, int, int] | None, ...]
+Stamp = tuple[tuple[int, ...] | None, ...]
 
 
 def stamp_of(*paths: Path) -> Stamp:
@@ -22,9 +22,12 @@ def is_settled(stamp: Stamp) -> bool:
     return all(each is None or not 0 <= now - each[3] < _RACY_NS for each in stamp)
 
 
-def _stamp(path: Path) -> tuple[int, int, int, int] | None:
+def _stamp(path: Path) -> tuple[int, ...] | None:
     try:
         status = os.stat(path)
     except OSError:
         return None
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+    # The time of change too: that of modification is set back by `cp -p` and its like.
+    return (
+        status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns, status.st_mtime_ns,
+    )  # fmt: skip

@@ -23,7 +23,8 @@ class FirmwareFile:
     def __init__(self, path: Path, trust: Trust) -> None:
         self._path = path
         self._trust = trust
-        self._seen: Stamp | None = stamp_of(path)
+        stamp = stamp_of(path)
+        self._seen: Stamp | None = stamp if is_settled(stamp) else None
         self._firmware = load_firmware(path, trust)
         self._reloading: asyncio.Task[None] | None = None
         self._takers: list[Callable[[Firmware], None]] = []
@@ -50,6 +51,8 @@ class FirmwareFile:
 
     async def _reload(self) -> None:
         stamp = stamp_of(self._path)
+        # Before the load, which may take longer than a tick is remembered.
+        settled = is_settled(stamp)
         try:
             firmware = await asyncio.to_thread(load_firmware, self._path, self._trust)
         except FirmwareError as error:
@@ -62,7 +65,7 @@ class FirmwareFile:
                 self._firmware = firmware
                 log_firmware("firmware-loaded", firmware)
         finally:
-            self._seen = stamp if is_settled(stamp) and stamp == stamp_of(self._path) else None
+            self._seen = stamp if settled and stamp == stamp_of(self._path) else None
             self._reloading = None
             takers, self._takers = self._takers, []
             for take in takers:

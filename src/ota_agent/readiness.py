@@ -36,8 +36,8 @@ class Readiness:
         Edge-triggered (epoll(7)): only what is new, and only after the owner has read or written
         until it could not.
         """
-        self._owners[descriptor] = owner
         self._epoll.register(descriptor, _ALL)
+        self._owners[descriptor] = owner
 
     def remove(self, descriptor: int) -> None:
         """Before the socket is closed. Descriptors that are not there are not minded."""

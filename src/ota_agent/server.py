@@ -112,9 +112,9 @@ class _Agent:
         )
         again.cancel()
         finished.cancel()
-        left = self._door.sessions
-        if left:
-            raise UnfinishedError(f"{left} transfers were cut off at shutdown")
+        cut_off = self._door.cancel_all()
+        if cut_off:
+            raise UnfinishedError(f"{cut_off} transfers were cut off at shutdown")
 
     async def _signalled_again(self) -> None:
         while self._signals < 2:

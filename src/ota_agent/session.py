@@ -62,6 +62,7 @@ class Session:
         self._question: Question | None = None
         self._firmware: Firmware | None = None
         self._transfer: Transfer | None = None
+        self._farewell: Farewell | None = None
         self._is_parting = False
         self._is_over = False
         self._outcome, self._reason = "cancelled", "the agent is shutting down"
@@ -95,12 +96,19 @@ class Session:
         if self._overdue is not None:
             self._attempt(self._overdue)
 
-    def cancel(self) -> None:
-        """End it at once, as the agent ends."""
-        if not self._is_over:
-            if not self._is_parting or self._outcome == "sent":
-                self._outcome, self._reason = "cancelled", "the agent is shutting down"
+    def cancel(self) -> bool:
+        """End it at once, as the agent ends; whether the board might have got (more) firmware."""
+        if self._is_over:
+            return False
+        if self._is_parting and self._outcome != "sent":
             self._end()
+            return False
+        if self._farewell is not None and self._farewell.has_delivered:
+            self._end(is_complete=True)
+            return False
+        self._outcome, self._reason = "cancelled", "the agent is shutting down"
+        self._end()
+        return True
 
     def _attempt(self, work: Callable[[], None]) -> None:
         """Do a piece of work; what goes wrong in it ends this session."""
@@ -222,7 +230,11 @@ class Session:
     def _say_goodbye(self, idle_s: float) -> None:
         closing_s = self._service.settings.closing_timeout_s
         now = self._loop.time()
-        farewell = Farewell(self._connection, now, idle_s=idle_s, closing_s=closing_s)
+        least = self._service.settings.least_bytes_per_s if self._transfer is not None else 0.0
+        farewell = Farewell(
+            self._connection, now, idle_s=idle_s, closing_s=closing_s, least_bytes_per_s=least
+        )
+        self._farewell = farewell
         self._go_on = partial(self._see_off, farewell)
         self._awaited = READ
         if self._has_hung_up:

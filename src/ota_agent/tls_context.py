@@ -19,6 +19,9 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     Raises CertificateError, one line that names the file and the reason.
     """
     for path in (certificate, key):
+        if path.exists() and not path.is_file() and not path.is_dir():
+            # A pipe would be waited for, and is empty when OpenSSL reads it in its turn.
+            raise CertificateError(f"{path}: not a regular file")
         try:
             path.read_bytes()
         except OSError as error:

@@ -39,6 +39,7 @@ class Transfer:
         self._pacer = pacer
         self._granted = 0
         self._taken = 0
+        self._left = 0
         self._slow_from = now + _SLOW_S
 
     def go_on(self, now: float) -> Progress:
@@ -79,21 +80,27 @@ class Transfer:
         """
         left = self._connection.unacknowledged_bytes()
         taken, before = self.sent - left, self._taken
-        self._taken = taken
-        if not left:
+        # Without a limit there is always something to take.
+        had_something_to_take = self._pacer is None or self._left > 0
+        self._taken, self._left = taken, left
+        if not left or not had_something_to_take:
             return
-        if taken <= before:
-            raise PeerError("transfer-timeout", f"nothing taken for {window_s:g} s")
-        if self._pacer is not None and left <= _ON_ITS_WAY_BYTES:
-            return
-        rate = (taken - before) / window_s
-        if rate < least_bytes_per_s:
-            raise PeerError(
-                "too-slow",
-                f"{rate:.0f} bytes a second over {window_s:g} s, {least_bytes_per_s:g} expected",
-            )
+        keeps_up = self._pacer is not None and left <= _ON_ITS_WAY_BYTES
+        expect_rate(taken - before, window_s, 0 if keeps_up else least_bytes_per_s)
 
     def end(self) -> None:
         """This board takes no more."""
         if self._pacer is not None:
             self._pacer.end()
+
+
+def expect_rate(taken: int, window_s: float, least_bytes_per_s: float) -> None:
+    """Raises PeerError if so many bytes are too few for a board that had more to take."""
+    if taken <= 0:
+        raise PeerError("transfer-timeout", f"nothing taken for {window_s:g} s")
+    rate = taken / window_s
+    if rate < least_bytes_per_s:
+        raise PeerError(
+            "too-slow",
+            f"{rate:.0f} bytes a second over {window_s:g} s, {least_bytes_per_s:g} expected",
+        )

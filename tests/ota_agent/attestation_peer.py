@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 
 @dataclass
 class AttestationPeer:
-    """answer: raw bytes of the HTTP answer; None: take the request and stay silent."""
+    """answer: raw bytes of the HTTP answer; None: take the request and stay silent.
+    gate: answers wait until it is set."""
 
     answer: bytes | None
     url: str = ""
     requests: list[tuple[bytes, bytes]] = field(default_factory=list)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
+    gate: asyncio.Event | None = None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -25,6 +27,8 @@ class AttestationPeer:
                 if self.answer is None:
                     await reader.read()
                     return
+                if self.gate is not None:
+                    await self.gate.wait()
                 writer.write(self.answer)
                 await writer.drain()
                 if b"close" in self.answer:

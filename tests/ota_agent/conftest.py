@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 import dice
+from ota_agent import door, session
 
 
 @dataclass(frozen=True)
@@ -62,3 +63,10 @@ def identity(tmp_path: Path) -> Identity:
 def board_certificate() -> bytes:
     uds = dice.uds_from_mac(bytes.fromhex("020000000001"))
     return dice.device_certificate(uds, bytes(64), bytes(64))
+
+
+@pytest.fixture
+def quick_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deadlines are looked at every 20 ms, so that tests of short ones are short."""
+    monkeypatch.setattr(door, "_DEADLINES_S", 0.02)
+    monkeypatch.setattr(session, "_FAREWELL_S", 0.02)

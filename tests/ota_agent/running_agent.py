@@ -22,21 +22,30 @@ class RunningAgent:
     address: tuple[str, int]
     task: "asyncio.Task[None]"
     sessions: "asyncio.Queue[dict[str, Any]]" = field(default_factory=asyncio.Queue)
+    events: "asyncio.Queue[dict[str, Any]]" = field(default_factory=asyncio.Queue)
 
     async def next_session(self) -> dict[str, Any]:
         """The log line of the next session that ends."""
         return await asyncio.wait_for(self.sessions.get(), 5)
 
+    async def next_event(self) -> dict[str, Any]:
+        """The next log line that is no session's."""
+        return await asyncio.wait_for(self.events.get(), 5)
+
+    def events_so_far(self) -> list[str]:
+        """The names of those lines that nobody has waited for, taken away."""
+        return [self.events.get_nowait()["event"] for _ in range(self.events.qsize())]
+
 
 class _Lines(logging.Handler):
-    def __init__(self, queue: "asyncio.Queue[dict[str, Any]]") -> None:
+    def __init__(self, agent: RunningAgent) -> None:
         super().__init__()
-        self._queue = queue
+        self._agent = agent
 
     def emit(self, record: logging.LogRecord) -> None:
         line = json.loads(record.getMessage())
-        if line["event"] == "session":
-            self._queue.put_nowait(line)
+        is_session = line["event"] == "session"
+        (self._agent.sessions if is_session else self._agent.events).put_nowait(line)
 
 
 def settings_for(
@@ -49,9 +58,8 @@ def settings_for(
         certificate=identity.certificate,
         key=identity.key,
         dice_auth_url=url,
-        host="127.0.0.1",
         port=0,
-        **{"closing_timeout_s": 1.0, **changes},
+        **{"host": "127.0.0.1", "closing_timeout_s": 1.0, **changes},
     )
 
 
@@ -65,7 +73,7 @@ async def running_agent(settings: Settings) -> AsyncIterator[RunningAgent]:
     if task.done():
         await task
     agent = RunningAgent(listening.result(), task)
-    handler = _Lines(agent.sessions)
+    handler = _Lines(agent)
     logger = logging.getLogger("ota_agent")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

@@ -1,22 +1,24 @@
-"""The agent's limits: connections, rates, bandwidth."""
+"""Which connections the agent lets in."""
 
 import asyncio
+import os
+import signal
 import socket
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ota_agent import server
 from ota_agent.admission import TOO_FAST, TOO_MANY, TOO_MANY_OF_ADDRESS, Admission
 from ota_agent.errors import SettingsError
-from ota_agent.pacing import Pace, Pacer
 from ota_agent.settings import from_environment
-from tests.ota_agent.board_peer import BoardPeer
-from tests.ota_agent.images import signed_image
-from tests.ota_agent.running_agent import IMAGE
-from tests.ota_agent.scene import scene
+from tests.ota_agent.scene import Scene, scene
 from tests.ota_agent.test_settings import ENVIRONMENT
+
+A, B = "127.0.0.1", "127.0.0.2"
 
 
 def test_so_many_at_once_and_no_more() -> None:
@@ -47,6 +49,24 @@ def test_an_address_that_comes_too_fast_shuts_out_nobody_but_itself() -> None:
     assert [admission.enter("a", 0.2) for _ in range(3)] == [True, True, False]
 
 
+def test_an_address_that_goes_on_knocking_is_let_in_at_its_rate() -> None:
+    """Being turned away costs nothing."""
+    admission = Admission(10_000, 10_000, 10)
+    let_in = sum(admission.enter("a", tick / 1000) for tick in range(10_000))
+    assert 50 + 98 <= let_in <= 50 + 100
+
+
+def test_who_is_turned_away_for_want_of_room_pays_nothing_of_its_rate() -> None:
+    admission = Admission(1, 9, 1)
+    assert admission.enter("a", 0)
+    assert not any(admission.enter("b", 0) for _ in range(20))
+    admission.leave("a")
+    for _ in range(5):
+        assert admission.enter("b", 0)
+        admission.leave("b")
+    assert not admission.enter("b", 0)
+
+
 def test_addresses_without_number_are_not_remembered_without_end() -> None:
     admission = Admission(10**9, 9, 10)
     for number in range(50_000):
@@ -55,101 +75,156 @@ def test_addresses_without_number_are_not_remembered_without_end() -> None:
     assert len(admission._buckets) <= 20_000
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2"])
-def test_over_the_limit_of_its_address_a_board_is_closed_at_once(
-    tmp_path: Path, board_certificate: bytes, host: str
+@given(
+    st.integers(1, 6),
+    st.integers(1, 4),
+    st.integers(1, 3),
+    st.lists(st.tuples(st.sampled_from("abc"), st.booleans(), st.floats(0, 0.7)), max_size=80),
+)
+def test_whoever_comes_and_goes_no_limit_is_passed(
+    most: int, most_per_address: int, rate: int, arrivals: list[tuple[str, bool, float]]
 ) -> None:
+    """Nor is anybody turned away without one."""
+    admission = Admission(most, most_per_address, rate)
+    inside: Counter[str] = Counter()
+    came: dict[str, list[float]] = {"a": [], "b": [], "c": []}
+    now = 0.0
+    for address, leaves, pause in arrivals:
+        now += pause
+        if leaves:
+            if inside[address]:
+                inside[address] -= 1
+                admission.leave(address)
+            continue
+        is_full = inside.total() >= most or inside[address] >= most_per_address
+        is_let_in = admission.enter(address, now)
+        assert not (is_let_in and is_full)
+        if is_let_in:
+            inside[address] += 1
+            came[address].append(now)
+        elif not is_full:
+            # The rate, then: of all times since one came there is one that is used up.
+            assert any(
+                len(came[address][at:]) + 1 > 5 * rate + (now - since) * rate - 1e-6
+                for at, since in enumerate(came[address])
+            )
+        for at, since in enumerate(came[address]):
+            assert len(came[address][at:]) <= 5 * rate + (now - since) * rate + 1e-6
+
+
+async def is_turned_away(here: Scene, source: str) -> bool:
+    """Whether a connection from this address is closed at once, without a byte."""
+
+    def work() -> bool:
+        with here.connect(source) as client:
+            client.settimeout(0.3)
+            try:
+                return client.recv(1) == b""
+            except ConnectionResetError:
+                return True
+            except TimeoutError:
+                return False
+
+    return await asyncio.to_thread(work)
+
+
+@pytest.mark.parametrize(
+    ("limit", "own", "others", "reason"),
+    [
+        ({"max_connections": 2}, True, True, TOO_MANY),
+        ({"max_connections_per_address": 2}, True, False, TOO_MANY_OF_ADDRESS),
+    ],
+)
+def test_over_a_limit_a_connection_is_closed_at_once_and_counted(
+    tmp_path: Path,
+    board_certificate: bytes,
+    limit: dict[str, int],
+    own: bool,
+    others: bool,
+    reason: str,
+) -> None:
+    """Without a line of its own; and there is room again when somebody leaves."""
+
+    async def run() -> None:
+        async with scene(tmp_path, **limit) as here:
+            with here.connect(A), here.connect(A):
+                for source, expected in ((A, own), (B, others), (A, own)):
+                    assert await is_turned_away(here, source) == expected
+                turned_away = 2 * own + others
+                if not others:
+                    assert (await here.agent.next_session())["peer"].startswith(B)
+                assert here.agent.sessions.empty()
+            for _ in range(2):
+                assert (await here.agent.next_session())["peer"].startswith(A)
+            await here.serves(board_certificate)
+            assert here.agent.events_so_far() == []
+            os.kill(os.getpid(), signal.SIGTERM)
+            await here.agent.task
+            line = await here.agent.next_event()
+            assert line.pop("time")
+            assert line == {"event": "turned-away", reason: turned_away}
+
+    asyncio.run(run())
+
+
+def test_an_address_that_connects_too_fast_is_turned_away_and_others_are_served(
+    tmp_path: Path, board_certificate: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And one line tells how many, now and then."""
+    monkeypatch.setattr(server, "_TURNED_AWAY_S", 0.2)
+
+    async def run() -> None:
+        async with scene(tmp_path, accept_rate=1) as here:
+            for _ in range(5):
+                here.connect(B).close()
+            assert await is_turned_away(here, B)
+            for _ in range(5):
+                assert (await here.agent.next_session())["peer"].startswith(B)
+            await here.serves(board_certificate)
+            line = await here.agent.next_event()
+            assert (line["event"], line[TOO_FAST]) == ("turned-away", 1)
+
+    asyncio.run(run())
+
+
+def test_a_flood_is_told_in_one_line(
+    tmp_path: Path, board_certificate: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_TURNED_AWAY_S", 0.5)
+
+    def flood(here: Scene) -> None:
+        for _ in range(300):
+            here.connect(B).close()
+
     async def run() -> None:
         async with scene(tmp_path, max_connections_per_address=1) as here:
-            with socket.create_connection(here.agent.address, source_address=(host, 0)):
-                if host == "127.0.0.1":
-                    with pytest.raises(OSError):  # noqa: PT011
-                        await here.update(board_certificate)
-                else:
-                    assert await here.update(board_certificate) == IMAGE
+            with here.connect(B):
+                await asyncio.to_thread(flood, here)
+                told = 0
+                while told < 300:
+                    line = await here.agent.next_event()
+                    told += line[TOO_MANY_OF_ADDRESS]
+                    await here.serves(board_certificate)
+                assert told == 300
+                assert here.agent.sessions.empty()
+                assert here.agent.events_so_far() == []
 
     asyncio.run(run())
 
 
-@given(
-    st.integers(1024, 10**7),
-    st.lists(st.tuples(st.integers(0, 4), st.floats(0, 0.5)), min_size=1, max_size=80),
-)
-def test_never_more_than_the_bandwidth_is_granted(
-    rate: int, requests: list[tuple[int, float]]
-) -> None:
-    """By the time the last bytes may go, no more has been granted than the rate allows until
-    then, but for one turn; and each waits for those before it only."""
-    shared = Pace(rate)
-    boards = [Pacer((shared,)) for _ in range(5)]
-    now, granted, last = 0.0, 0, 0.0
-    for board, pause in requests:
-        now += pause
-        count, start = boards[board].reserve(10**6, now)
-        assert 0 < count <= 16384
-        assert start >= max(now, last)
-        assert granted <= rate * start * 1.000001 + 1
-        granted, last = granted + count, start
-
-
-def test_a_slow_agent_serves_small_pieces_so_that_no_board_waits_long() -> None:
-    shared = Pace(10_000)
-    boards = [Pacer((shared,)) for _ in range(10)]
-    starts = [board.reserve(10**6, 0.0) for board in boards]
-    assert max(start for _, start in starts) < 1
-    for board in boards[1:]:
-        board.end()
-    assert boards[0].reserve(10**6, 9.0)[0] == 5000
-
-
-@pytest.mark.parametrize("limit", ["bandwidth", "board_bandwidth"])
-def test_with_a_bandwidth_limit_the_image_arrives_whole_and_no_faster(
-    tmp_path: Path, board_certificate: bytes, limit: str
-) -> None:
-    """And a board that waits for us is not called slow."""
-    limits = {limit: 100_000, "idle_timeout_s": 0.2, "least_bytes_per_s": 10**9}
-
-    async def run() -> None:
-        async with scene(tmp_path, **limits) as here:
-            assert await here.update(board_certificate) == IMAGE
-            line = await here.agent.next_session()
-            assert line["outcome"] == "sent"
-            assert line["seconds"] > len(IMAGE) / 100_000 * 0.5
-
-    asyncio.run(run())
-
-
-def test_two_boards_share_the_bandwidth(tmp_path: Path, board_certificate: bytes) -> None:
-    async def run() -> None:
-        async with scene(tmp_path, bandwidth=200_000) as here:
-            received = await asyncio.gather(*(here.update(board_certificate) for _ in range(2)))
-            assert received == [IMAGE, IMAGE]
-
-    asyncio.run(run())
-
-
-def test_a_board_below_the_minimum_rate_is_cut_off(
+def test_a_board_over_ipv6_is_served_and_named_with_brackets(
     tmp_path: Path, board_certificate: bytes
 ) -> None:
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            pytest.skip("no IPv6 on this machine's loopback")
+
     async def run() -> None:
-        image = signed_image(size=12_000_000)
-        limits = {"idle_timeout_s": 0.4, "least_bytes_per_s": 10**9, "send_buffer_bytes": 65536}
-        async with scene(tmp_path, image=image, **limits) as here:
-
-            def work(board: BoardPeer) -> int:
-                board.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
-                board.socket.sendall(board_certificate)
-                received = 0
-                with pytest.raises(OSError):  # noqa: PT011, PT012
-                    while True:
-                        received += len(board.socket.recv(512))
-                return received
-
-            received = await here.board(work)
-            line = await here.agent.next_session()
-            assert line["outcome"] == "too-slow"
-            assert "bytes a second" in line["reason"]
-            assert 0 < received < len(image)
+        async with scene(tmp_path, host="::1") as here:
+            assert await here.update(board_certificate) == here.image
+            assert (await here.agent.next_session())["peer"].startswith("[::1]:")
 
     asyncio.run(run())
 

@@ -1,11 +1,8 @@
 """The agent over real TLS: what a board gets, and what no board can do to the others."""
 
 import asyncio
-import os
-import signal
 import socket
 import ssl
-import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +11,6 @@ from typing import Any
 import pytest
 
 from dice import certificate
-from ota_agent.errors import UnfinishedError
 from tests.ota_agent.attestation_peer import AttestationPeer, status
 from tests.ota_agent.board_peer import BoardPeer, board_context
 from tests.ota_agent.conftest import Identity, make_identity
@@ -24,6 +20,7 @@ from tests.ota_agent.scene import Scene
 from tests.ota_agent.scene import scene as running_scene
 from tests.peers import needs_openssl
 
+pytestmark = pytest.mark.usefixtures("quick_deadlines")
 HALF_AN_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\n{}"
 
 
@@ -125,20 +122,6 @@ def test_an_attestation_server_that_is_down_means_refusal_with_that_reason(
     asyncio.run(run())
 
 
-def test_a_certificate_may_come_in_any_pieces(scene: Any, board_certificate: bytes) -> None:
-    async def run() -> None:
-        async with scene() as here:
-
-            def work(board: BoardPeer) -> bytes:
-                for at in range(len(board_certificate)):
-                    board.socket.sendall(board_certificate[at : at + 1])
-                return board.read_all()
-
-            assert await here.board(work) == IMAGE
-
-    asyncio.run(run())
-
-
 @pytest.mark.parametrize(
     ("sent", "outcome"),
     [
@@ -164,15 +147,6 @@ def test_what_is_no_certificate_gets_nothing_and_harms_nobody(
     asyncio.run(run())
 
 
-def test_two_certificates_get_nothing(scene: Any, board_certificate: bytes) -> None:
-    async def run() -> None:
-        async with scene() as here:
-            assert await here.update(board_certificate * 2) == b""
-            assert (await here.agent.next_session())["outcome"] == "bad-certificate"
-
-    asyncio.run(run())
-
-
 def test_a_board_that_closes_in_the_middle_of_its_certificate_is_let_go(
     scene: Any, board_certificate: bytes
 ) -> None:
@@ -182,68 +156,6 @@ def test_a_board_that_closes_in_the_middle_of_its_certificate_is_let_go(
             line = await here.agent.next_session()
             assert line["outcome"] == "closed-by-board"
             assert "699 bytes" in line["reason"]
-
-    asyncio.run(run())
-
-
-def test_silent_clients_do_not_keep_a_board_waiting(scene: Any, board_certificate: bytes) -> None:
-    async def run() -> None:
-        async with scene() as here:
-            silent = [socket.create_connection(here.agent.address) for _ in range(50)]
-            silent[0].sendall(b"\x16\x03\x01")
-            async with asyncio.timeout(5):
-                assert await here.update(board_certificate) == IMAGE
-            for each in silent:
-                each.close()
-
-    asyncio.run(run())
-
-
-def test_each_step_has_its_deadline(scene: Any) -> None:
-    async def run() -> None:
-        async with scene(handshake_timeout_s=0.2, certificate_timeout_s=0.2) as here:
-            with socket.create_connection(here.agent.address):
-                assert (await here.agent.next_session())["outcome"] == "handshake-timeout"
-            assert await here.board(lambda board: board.read_all()) == b""
-            assert (await here.agent.next_session())["outcome"] == "certificate-timeout"
-
-    asyncio.run(run())
-
-
-def test_one_that_never_asked_for_tls_is_let_go(scene: Any, board_certificate: bytes) -> None:
-    async def run() -> None:
-        async with scene() as here:
-            with socket.create_connection(here.agent.address) as client:
-                client.sendall(board_certificate)
-                assert (await here.agent.next_session())["outcome"] == "handshake-failed"
-            assert await here.update(board_certificate) == IMAGE
-
-    asyncio.run(run())
-
-
-def test_a_board_that_never_reads_is_cut_off_without_the_end_of_stream(
-    scene: Any, board_certificate: bytes
-) -> None:
-    """Cut off by a reset: a close_notify would say that this was all."""
-
-    async def run() -> None:
-        image = signed_image(size=12_000_000)
-        stalled = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        async with scene(idle_timeout_s=0.4, image=image) as here:
-
-            def work(board: BoardPeer) -> None:
-                board.socket.sendall(board_certificate)
-                asyncio.run_coroutine_threadsafe(stalled.wait(), loop).result(10)
-                with pytest.raises(OSError):  # noqa: PT011
-                    board.read_all()
-
-            board = asyncio.create_task(here.board(work))
-            line = await here.agent.next_session()
-            stalled.set()
-            await board
-            assert line["outcome"] == "transfer-timeout"
-            assert line["bytes"] < len(image)
 
     asyncio.run(run())
 
@@ -270,40 +182,6 @@ def test_a_slow_board_gets_everything_after_the_agent_has_written_all(
     asyncio.run(run())
 
 
-def test_a_boards_reset_ends_its_own_session_only(scene: Any, board_certificate: bytes) -> None:
-    async def run() -> None:
-        async with scene(image=signed_image(size=6_000_000)) as here:
-
-            def work(board: BoardPeer) -> None:
-                board.socket.sendall(board_certificate)
-                board.socket.recv(1)
-                board.socket.setsockopt(
-                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-                )
-
-            await here.board(work)
-            assert (await here.agent.next_session())["outcome"] == "connection-lost"
-            assert len(await here.update(board_certificate)) > 6_000_000
-
-    asyncio.run(run())
-
-
-def test_over_the_limit_a_connection_is_closed_at_once(
-    scene: Any, board_certificate: bytes
-) -> None:
-    async def run() -> None:
-        async with scene(max_connections=1) as here:
-            with (
-                socket.create_connection(here.agent.address),
-                pytest.raises(OSError),  # noqa: PT011
-            ):
-                await here.update(board_certificate)
-            await here.agent.next_session()
-            assert await here.update(board_certificate) == IMAGE
-
-    asyncio.run(run())
-
-
 @needs_openssl
 def test_tls_below_1_2_is_not_spoken(scene: Any) -> None:
     async def run() -> None:
@@ -318,60 +196,6 @@ def test_tls_below_1_2_is_not_spoken(scene: Any) -> None:
             assert process.returncode != 0
             assert b"alert protocol version" in errors
             assert (await here.agent.next_session())["outcome"] == "handshake-failed"
-
-    asyncio.run(run())
-
-
-def test_a_shutdown_waits_for_a_running_transfer_and_for_nothing_else(
-    scene: Any, tmp_path: Path, board_certificate: bytes
-) -> None:
-    async def run() -> None:
-        image = signed_image(size=6_000_000)
-        async with scene(image=image) as here:
-            loop = asyncio.get_running_loop()
-            ended = asyncio.Event()
-
-            def work(board: BoardPeer) -> bytes:
-                board.socket.sendall(board_certificate)
-                first = board.socket.recv(1)
-                os.kill(os.getpid(), signal.SIGTERM)
-                asyncio.run_coroutine_threadsafe(ended.wait(), loop).result(10)
-                return first + board.read_all()
-
-            with socket.create_connection(here.agent.address):
-                transfer = asyncio.create_task(here.board(work))
-                assert (await here.agent.next_session())["outcome"] == "cancelled"
-                ended.set()
-                assert await transfer == image
-            assert (await here.agent.next_session())["outcome"] == "sent"
-            await here.agent.task
-            with pytest.raises(ConnectionRefusedError):
-                socket.create_connection(here.agent.address)
-
-    asyncio.run(run())
-
-
-def test_a_shutdown_has_a_deadline(scene: Any, board_certificate: bytes) -> None:
-    async def run() -> None:
-        image = signed_image(size=12_000_000)
-        async with scene(image=image, shutdown_deadline_s=0.2) as here:
-            loop = asyncio.get_running_loop()
-            ended = asyncio.Event()
-
-            def work(board: BoardPeer) -> None:
-                board.socket.sendall(board_certificate)
-                board.socket.recv(1)
-                os.kill(os.getpid(), signal.SIGTERM)
-                asyncio.run_coroutine_threadsafe(ended.wait(), loop).result(10)
-                with pytest.raises(OSError):  # noqa: PT011
-                    board.read_all()
-
-            transfer = asyncio.create_task(here.board(work))
-            assert (await here.agent.next_session())["outcome"] == "cancelled"
-            ended.set()
-            await transfer
-            with pytest.raises(UnfinishedError, match="1 transfers were cut off"):
-                await here.agent.task
 
     asyncio.run(run())
 

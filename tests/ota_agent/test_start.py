@@ -10,13 +10,11 @@ from typing import Any
 
 import pytest
 
-from esp_image.keys import key_digest_of_public_key
 from ota_agent.errors import AgentError, CertificateError, FirmwareError, ListenError
 from ota_agent.firmware import Trust, load_firmware
 from ota_agent.server import serve
-from tests.esp_image import signing
 from tests.ota_agent.conftest import Identity, make_identity
-from tests.ota_agent.images import application_image, key, signed_image
+from tests.ota_agent.images import application_image, signed_image
 from tests.ota_agent.running_agent import settings_for
 
 URL = "http://127.0.0.1:9"
@@ -27,61 +25,6 @@ def refused(directory: Path, identity: Identity, **changes: Any) -> AgentError:
         asyncio.run(serve(settings_for(directory, identity, URL, **changes)))
     assert "\n" not in str(raised.value)
     return raised.value
-
-
-def test_an_image_is_described_by_what_stands_in_it(tmp_path: Path) -> None:
-    path = tmp_path / "firmware.bin"
-    path.write_bytes(signed_image(version="2.0.0", project="thermo"))
-    firmware = load_firmware(path, Trust())
-    assert firmware.signer == digest_of("owner").hex()
-    assert b"".join(firmware.records) == path.read_bytes()
-    assert (firmware.chip, firmware.project, firmware.version) == ("esp32", "thermo", "2.0.0")
-    assert firmware.image == path.read_bytes()
-
-
-OTHERS_SIGNATURE = signed_image(version="1")[:-4096] + signed_image(version="2")[-4096:]
-
-
-def digest_of(signer: str) -> bytes:
-    return key_digest_of_public_key(signing.public_pem(key(signer)))
-
-
-def test_the_copy_that_is_served_cannot_be_changed(tmp_path: Path) -> None:
-    path = tmp_path / "firmware.bin"
-    image = signed_image()
-    path.write_bytes(image)
-    firmware = load_firmware(path, Trust())
-    assert firmware.image.readonly
-    path.write_bytes(b"")
-    assert firmware.image == image
-
-
-@pytest.mark.parametrize(
-    ("image", "trust", "code"),
-    [
-        (signed_image(), Trust([digest_of("stranger")]), "key-untrusted"),
-        (signed_image(), Trust([]), "key-untrusted"),
-        (application_image(), Trust(), "unsigned"),
-        (application_image(), Trust([digest_of("owner")]), "unsigned"),
-        (OTHERS_SIGNATURE, Trust(), "digest-mismatch"),
-    ],
-)
-def test_firmware_is_served_only_if_somebody_trusted_signed_it(
-    tmp_path: Path, image: bytes, trust: Trust, code: str
-) -> None:
-    path = tmp_path / "firmware.bin"
-    path.write_bytes(image)
-    with pytest.raises(FirmwareError) as raised:
-        load_firmware(path, trust)
-    assert raised.value.code == code
-    path.write_bytes(signed_image())
-    assert load_firmware(path, Trust([digest_of("stranger"), digest_of("owner")])).signer
-
-
-def test_unsigned_firmware_is_served_where_that_is_allowed(tmp_path: Path) -> None:
-    path = tmp_path / "firmware.bin"
-    path.write_bytes(application_image())
-    assert load_firmware(path, Trust(None, unsigned_allowed=True)).signer is None
 
 
 IMAGE = application_image()

@@ -1,0 +1,223 @@
+"""How a connection is closed: with close_notify, with everything that was sent, and not later than
+it must be. No agent here: two ends of a TCP connection, and a clock that is told the time."""
+
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ota_agent.errors import PeerError
+from ota_agent.farewell import Farewell
+from ota_agent.tls_connection import NOT_NOW, RECORD_BYTES, TlsConnection
+from ota_agent.tls_context import server_context
+from tests.ota_agent.board_peer import board_context, reset
+from tests.ota_agent.conftest import make_identity
+
+IDLE_S, CLOSING_S = 30.0, 5.0
+
+
+class Pair:
+    """A board and the agent's end of its connection, past the handshake; neither blocks."""
+
+    def __init__(self, server: ssl.SSLContext, client: ssl.SSLContext) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as raw:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1000)
+            raw.connect(listener.getsockname())
+            raw.setblocking(False)
+            accepted, _ = listener.accept()
+            accepted.setblocking(False)
+            self.agent = TlsConnection(accepted, server)
+            self.board = client.wrap_socket(
+                raw,
+                server_hostname="ota-agent",
+                do_handshake_on_connect=False,
+                suppress_ragged_eofs=False,
+            )
+        left = [self.board.do_handshake, self.agent.handshake]
+        while left:
+            with suppress(*NOT_NOW):
+                left[0]()
+                left.pop(0)
+                continue
+            left.reverse()
+
+    def send(self, count: int) -> int:
+        """So many bytes from the agent, as many of them as the kernel takes."""
+        sent = 0
+        with suppress(*NOT_NOW):
+            while sent < count:
+                sent += self.agent.send(bytes(min(RECORD_BYTES, count - sent)))
+        return sent
+
+    def read(self) -> tuple[int, bool]:
+        """How many bytes the board has received by now, and whether close_notify as well."""
+        received = 0
+        with suppress(ssl.SSLWantReadError):
+            while piece := self.board.recv(65536):
+                received += len(piece)
+            return received, True
+        return received, False
+
+    def close(self) -> None:
+        self.agent.close()
+        self.board.close()
+
+
+class Pairs:
+    def __init__(self, folder: Path) -> None:
+        identity = make_identity(folder / "identity")
+        self._contexts = (
+            server_context(identity.certificate, identity.key),
+            board_context(identity.certificate),
+        )
+
+    @contextmanager
+    def pair(self, send_buffer_bytes: int | None = None) -> Iterator[Pair]:
+        pair = Pair(*self._contexts)
+        try:
+            pair.agent.begin_transfer(send_buffer_bytes)
+            yield pair
+        finally:
+            pair.close()
+
+    def most_that_fits(self, send_buffer_bytes: int) -> int:
+        """The longest image that the kernel takes at once for a board that does not read."""
+        fits, too_many = 1, 1_000_000
+        while too_many - fits > 1:
+            middle = (fits + too_many) // 2
+            with self.pair(send_buffer_bytes) as pair:
+                if pair.send(middle) == middle:
+                    fits = middle
+                else:
+                    too_many = middle
+        return fits
+
+
+def goodbye(pair: Pair, now: float = 0.0) -> Farewell:
+    return Farewell(pair.agent, now, idle_s=IDLE_S, closing_s=CLOSING_S)
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Pairs:
+    return Pairs(tmp_path)
+
+
+def test_close_notify_follows_even_if_the_kernel_had_no_room_for_it(pairs: Pairs) -> None:
+    """The image's last record may fill the buffer to the brim. A board that gets a FIN without
+    close_notify must take it for a connection that broke."""
+    most = pairs.most_that_fits(16384)
+    whole, cut_short = [], []
+    for count in range(most - 60, most + 1):
+        with pairs.pair(16384) as pair:
+            # The limit is not the same to the byte each time.
+            if pair.send(count) < count:
+                continue
+            farewell = None
+            received, has_ended = 0, False
+            try:
+                while not has_ended:
+                    if farewell is None:
+                        with suppress(ssl.SSLWantWriteError):
+                            farewell = goodbye(pair)
+                    else:
+                        assert not farewell.is_over(0.0)
+                    more, has_ended = pair.read()
+                    received += more
+            except ssl.SSLEOFError:
+                cut_short.append(count)
+            else:
+                assert received == count
+                whole.append(count)
+    assert cut_short == []
+    assert len(whole) > 30
+
+
+def test_a_board_that_has_everything_may_take_its_time_to_close_but_not_for_ever(
+    pairs: Pairs,
+) -> None:
+    with pairs.pair() as pair:
+        pair.send(1000)
+        farewell = goodbye(pair, 100.0)
+        assert pair.read() == (1000, True)
+        assert not farewell.is_over(101.0)
+        assert not farewell.is_over(101.0 + CLOSING_S - 0.01)
+        assert farewell.is_over(101.0 + CLOSING_S)
+
+
+def test_a_board_that_takes_nothing_is_given_up_after_the_idle_time(pairs: Pairs) -> None:
+    with pairs.pair() as pair:
+        pair.send(20_000)
+        farewell = goodbye(pair, 100.0)
+        assert not farewell.is_over(101.0)
+        assert not farewell.is_over(101.0 + IDLE_S - 0.01)
+        with pytest.raises(PeerError) as raised:
+            farewell.is_over(101.0 + IDLE_S)
+        assert raised.value.outcome == "transfer-timeout"
+
+
+def test_a_board_that_has_everything_and_closes_is_let_go_at_once(pairs: Pairs) -> None:
+    with pairs.pair() as pair:
+        pair.send(1000)
+        farewell = goodbye(pair)
+        assert pair.read() == (1000, True)
+        pair.board.close()
+        assert farewell.is_over(0.0)
+
+
+def test_a_board_that_closed_its_side_and_reads_on_is_waited_for(pairs: Pairs) -> None:
+    with pairs.pair() as pair:
+        assert pair.send(20_000) == 20_000
+        with socket.socket(fileno=socket.dup(pair.board.fileno())) as raw:
+            raw.shutdown(socket.SHUT_WR)
+        farewell = goodbye(pair)
+        assert not farewell.is_over(1.0)
+        received, has_ended = 0, False
+        while not has_ended:
+            more, has_ended = pair.read()
+            received += more
+        assert received == 20_000
+        while not farewell.is_over(2.0):
+            assert pair.agent.unacknowledged_bytes()
+
+
+def test_a_board_that_resets_with_a_part_under_way_has_not_got_it(pairs: Pairs) -> None:
+    with pairs.pair() as pair:
+        pair.send(20_000)
+        farewell = goodbye(pair)
+        assert not farewell.is_over(0.0)
+        reset(pair.board)
+        with pytest.raises(ConnectionResetError):
+            farewell.is_over(0.0)
+
+
+class Endless:
+    """A socket whose peer sends faster than anybody reads."""
+
+    def __init__(self, sock: ssl.SSLSocket) -> None:
+        self._sock = sock
+        self.reads = 0
+
+    def recv(self, limit: int) -> bytes:
+        self.reads += 1
+        assert self.reads < 1000, "read for ever"
+        return bytes(limit)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+def test_one_that_never_ends_sending_is_not_read_for_ever(pairs: Pairs) -> None:
+    """A part of what it sends each time; and its time to close passes all the same."""
+    with pairs.pair() as pair:
+        farewell = goodbye(pair)
+        assert pair.read() == (0, True)
+        while pair.agent.unacknowledged_bytes():
+            continue
+        pair.agent._sock = Endless(pair.agent._sock)
+        over = [farewell.is_over(now) for now in (0.0, 1.0, CLOSING_S - 0.1, CLOSING_S + 0.1)]
+        assert over == [False, False, False, True]
