@@ -15,7 +15,8 @@ from ota_cli.errors import EXIT_REFUSED, EXIT_USAGE, CommandError
 if TYPE_CHECKING:
     from cryptography import x509
 
-    from ota_agent.issuing import Folder, Issued
+    from ota_agent.certificate_folder import Folder
+    from ota_agent.issuing import Issued
 
 _KEY_TYPES = ("ecdsa", "rsa")
 _DAYS = click.IntRange(min=1)
@@ -84,18 +85,18 @@ def init(
     Example:
       ota-service agent init certs --name agent.example --name 192.0.2.7
     """
-    from ota_agent import issuing
+    from ota_agent import certificate_folder, issuing
 
     now = datetime.now(UTC)
     with _one_line():
-        ca, agent = issuing.create(
+        ca, agent = certificate_folder.create(
             folder,
             [issuing.alternative_name(name) for name in names],
             key_type,
             issuing.expiry(days, now),
             issuing.expiry(ca_days, now),
         )
-    files = issuing.Folder(folder)
+    files = certificate_folder.Folder(folder)
     if as_json:
         output.print_json(_described(files, ca, agent))
         return
@@ -123,18 +124,18 @@ def renew(
     Example:
       ota-service agent renew certs
     """
-    from ota_agent import issuing
+    from ota_agent import certificate_folder, issuing
 
     now = datetime.now(UTC)
     with _one_line():
-        ca, agent = issuing.renew(
+        ca, agent = certificate_folder.renew(
             folder,
             [issuing.alternative_name(name) for name in names],
             key_type,
             issuing.expiry(days, now),
             now,
         )
-    files = issuing.Folder(folder)
+    files = certificate_folder.Folder(folder)
     if as_json:
         output.print_json(_described(files, ca, agent))
         return

@@ -6,7 +6,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from ota_agent import issuing
+from ota_agent import certificate_folder, issuing
 
 _VALID_DAYS = 1
 
@@ -17,10 +17,10 @@ def make_signing_key(path: Path) -> None:
     public = key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    issuing.write_new(
+    certificate_folder.write_new(
         (
-            issuing.File(path, issuing.key_pem(key), secret=True),
-            issuing.File(path.with_suffix(".pub"), public),
+            certificate_folder.File(path, issuing.key_pem(key), secret=True),
+            certificate_folder.File(path.with_suffix(".pub"), public),
         )
     )
 
@@ -33,11 +33,11 @@ def make_agent_certificate(folder: Path) -> None:
     until = issuing.expiry(_VALID_DAYS, datetime.now(UTC))
     ca = issuing.make_ca(until)
     agent = issuing.make_server(ca, (), until)
-    files = issuing.Folder(folder)
-    issuing.write_new(
+    files = certificate_folder.Folder(folder)
+    certificate_folder.write_new(
         (
-            issuing.File(files.ca_pem, ca.pem),
-            issuing.File(files.certificate, agent.pem),
-            issuing.File(files.key, agent.key, secret=True),
+            certificate_folder.File(files.ca_pem, ca.pem),
+            certificate_folder.File(files.certificate, agent.pem),
+            certificate_folder.File(files.key, agent.key, secret=True),
         )
     )

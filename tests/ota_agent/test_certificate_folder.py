@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from dice import server_certificate
-from ota_agent import issuing
+from ota_agent import certificate_folder, issuing
 from ota_agent.issuing import IssuingError, RequestError
 from ota_agent.tls_context import server_context
 from tests.peers import needs_openssl
@@ -23,7 +23,7 @@ LATER = NOW + timedelta(days=20)
 
 
 def create(folder: Path, names: tuple[str, ...] = (), kind: str = issuing.ECDSA) -> None:
-    issuing.create(folder, map(issuing.alternative_name, names), kind, SOON, LATER)
+    certificate_folder.create(folder, map(issuing.alternative_name, names), kind, SOON, LATER)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -88,7 +88,7 @@ def test_no_key_is_readable_for_others_for_a_moment(
     before = os.umask(0)
     try:
         create(tmp_path)
-        issuing.renew(tmp_path, (), None, SOON, NOW)
+        certificate_folder.renew(tmp_path, (), None, SOON, NOW)
     finally:
         os.umask(before)
     keys = [mode for name, mode in born if ".key" in name]
@@ -139,7 +139,7 @@ def test_a_renewal_that_cannot_be_written_changes_nothing(tmp_path: Path, most: 
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
     try:
         with pytest.raises(IssuingError, match=r"agent\.\w+: file too large"):
-            issuing.renew(tmp_path, (), None, SOON, NOW)
+            certificate_folder.renew(tmp_path, (), None, SOON, NOW)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert content(tmp_path) == before
@@ -158,7 +158,7 @@ def test_a_renewal_keeps_names_kind_and_what_follows_the_certificate(tmp_path: P
     with (tmp_path / "agent.pem").open("ab") as file:
         file.write(ca_pem)
     old = agent_certificate(tmp_path)
-    issuing.renew(tmp_path, (), None, SOON, NOW)
+    certificate_folder.renew(tmp_path, (), None, SOON, NOW)
     new = agent_certificate(tmp_path)
     assert issuing.names_of(new) == issuing.names_of(old)
     assert new.public_key().key_size == 2048  # type: ignore[union-attr]
@@ -171,7 +171,7 @@ def test_a_renewal_keeps_names_kind_and_what_follows_the_certificate(tmp_path: P
 def test_new_names_replace_the_old(tmp_path: Path) -> None:
     create(tmp_path, ("a.example",))
     names = [issuing.alternative_name("b.example")]
-    issuing.renew(tmp_path, names, issuing.RSA, SOON, NOW)
+    certificate_folder.renew(tmp_path, names, issuing.RSA, SOON, NOW)
     found = [name.value for name in issuing.names_of(agent_certificate(tmp_path))]
     assert found == ["ota-agent", "b.example"]
 
@@ -181,8 +181,8 @@ def test_a_lost_certificate_can_be_renewed_only_with_names(tmp_path: Path) -> No
     for name in ("agent.pem", "agent.key"):
         (tmp_path / name).unlink()
     with pytest.raises(IssuingError, match=r"agent\.pem: no such file"):
-        issuing.renew(tmp_path, (), None, SOON, NOW)
-    issuing.renew(tmp_path, [issuing.alternative_name("a.example")], None, SOON, NOW)
+        certificate_folder.renew(tmp_path, (), None, SOON, NOW)
+    certificate_folder.renew(tmp_path, [issuing.alternative_name("a.example")], None, SOON, NOW)
     server_context(tmp_path / "agent.pem", tmp_path / "agent.key")
     assert (tmp_path / "agent.key").stat().st_mode & 0o777 == 0o600
 
@@ -191,7 +191,7 @@ def test_a_key_that_its_group_may_read_stays_so_and_no_key_is_for_all(tmp_path: 
     create(tmp_path)
     for before, after in ((0o640, 0o640), (0o644, 0o640), (0o400, 0o400)):
         (tmp_path / "agent.key").chmod(before)
-        issuing.renew(tmp_path, (), None, SOON, NOW)
+        certificate_folder.renew(tmp_path, (), None, SOON, NOW)
         assert (tmp_path / "agent.key").stat().st_mode & 0o777 == after
 
 
@@ -200,7 +200,7 @@ def test_an_agent_of_another_user_can_read_its_new_key(tmp_path: Path) -> None:
     create(tmp_path)
     for name in ("agent.key", "agent.pem"):
         os.chown(tmp_path / name, 1234, 1235)
-    issuing.renew(tmp_path, (), None, SOON, NOW)
+    certificate_folder.renew(tmp_path, (), None, SOON, NOW)
     for name in ("agent.key", "agent.pem"):
         status = (tmp_path / name).stat()
         assert (status.st_uid, status.st_gid) == (1234, 1235)
@@ -212,16 +212,16 @@ def test_a_certificate_of_another_ca_is_not_renewed(tmp_path: Path) -> None:
     os.replace(tmp_path / "b" / "agent.pem", tmp_path / "a" / "agent.pem")
     before = content(tmp_path / "a")
     with pytest.raises(IssuingError, match="would not trust a new certificate"):
-        issuing.renew(tmp_path / "a", (), None, SOON, NOW)
+        certificate_folder.renew(tmp_path / "a", (), None, SOON, NOW)
     assert content(tmp_path / "a") == before
 
 
 def test_an_expired_ca_issues_nothing(tmp_path: Path) -> None:
     create(tmp_path)
     with pytest.raises(IssuingError, match=f"the CA expired on {LATER:%Y-%m-%d}"):
-        issuing.renew(tmp_path, (), None, LATER, LATER)
+        certificate_folder.renew(tmp_path, (), None, LATER, LATER)
     with pytest.raises(RequestError, match="outlive"):
-        issuing.renew(tmp_path, (), None, LATER + timedelta(seconds=1), NOW)
+        certificate_folder.renew(tmp_path, (), None, LATER + timedelta(seconds=1), NOW)
 
 
 @pytest.mark.parametrize("broken", [b"", b"hello", b"-----BEGIN CERTIFICATE-----\nMAA=\n"
@@ -231,7 +231,7 @@ def test_what_is_no_certificate_or_key_is_named(tmp_path: Path, name: str, broke
     create(tmp_path)
     (tmp_path / name).write_bytes(broken)
     with pytest.raises(IssuingError, match=name) as caught:
-        issuing.renew(tmp_path, (), None, SOON, NOW)
+        certificate_folder.renew(tmp_path, (), None, SOON, NOW)
     assert "\n" not in str(caught.value)
 
 
@@ -246,7 +246,7 @@ def test_a_ca_key_with_a_password_is_named(tmp_path: Path) -> None:
         )
     )
     with pytest.raises(IssuingError, match="unencrypted"):
-        issuing.renew(tmp_path, (), None, SOON, NOW)
+        certificate_folder.renew(tmp_path, (), None, SOON, NOW)
 
 
 def test_an_agents_certificate_is_no_ca(tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def test_an_agents_certificate_is_no_ca(tmp_path: Path) -> None:
     for old, new in (("agent.pem", "ca.pem"), ("agent.key", "ca.key")):
         (tmp_path / new).write_bytes((tmp_path / old).read_bytes())
     with pytest.raises(IssuingError, match="expected one of a CA"):
-        issuing.renew(tmp_path, (), None, SOON, NOW)
+        certificate_folder.renew(tmp_path, (), None, SOON, NOW)
 
 
 def test_more_names_than_boards_read_are_refused() -> None:
@@ -282,7 +282,7 @@ def test_openssl_made_cas_can_be_used_too(tmp_path: Path) -> None:
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-384 -nodes -days 40"
     files = ["-subj", "/O=us/CN=our CA", "-keyout", "ca.key", "-out", "ca.pem"]
     subprocess.run(command.split() + files, cwd=tmp_path, check=True, capture_output=True)
-    issuing.renew(tmp_path, [issuing.alternative_name("a.example")], None, SOON, NOW)
+    certificate_folder.renew(tmp_path, [issuing.alternative_name("a.example")], None, SOON, NOW)
     verify = ["openssl", "verify", "-CAfile", "ca.pem", "agent.pem"]
     subprocess.run(verify, cwd=tmp_path, check=True, capture_output=True)
 
@@ -290,4 +290,4 @@ def test_openssl_made_cas_can_be_used_too(tmp_path: Path) -> None:
 def test_the_key_is_not_in_a_representation() -> None:
     ca = issuing.make_ca(SOON)
     assert "PRIVATE" not in repr(ca)
-    assert "PRIVATE" not in repr(issuing.File(Path("a"), ca.key, secret=True))
+    assert "PRIVATE" not in repr(certificate_folder.File(Path("a"), ca.key, secret=True))
