@@ -5,9 +5,9 @@ from pathlib import Path
 
 from ota_agent.errors import CertificateError
 
-# Forward secrecy and an AEAD, as every mbedTLS has them. AES-128 first: the ESP32 has it in
-# hardware, and so does the machine this runs on. (The suites of TLS 1.3 are all modern.)
-_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:!AES256:ECDHE+AES256+AESGCM"
+# For TLS 1.2: forward secrecy and an AEAD, as every mbedTLS has them. AES-128 first: the ESP32 has
+# AES in hardware, and so does the machine this runs on. (TLS 1.3 has no other suites.)
+_CIPHERS = "ECDHE+AES128+AESGCM:ECDHE+CHACHA20:ECDHE+AES256+AESGCM"
 
 # What OpenSSL says of another key of the same kind, and of another kind.
 _ANOTHERS_KEY = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
