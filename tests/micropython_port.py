@@ -22,7 +22,15 @@ BOARD_PACKAGES = (
 HOST_ONLY: dict[str, set[str]] = {
     "dice": {"cbor", "certificate", "chain", "evidence", "extension"},
     "esp32_akri": set(),
-    "esp_image": {"build", "ecdsa_host", "key_digest", "keys", "signature_v1", "stamp"},
+    "esp_image": {
+        "build",
+        "ecdsa_host",
+        "in_memory",
+        "key_digest",
+        "keys",
+        "signature_v1",
+        "stamp",
+    },
     "esp_partition": {"compat", "csv", "otadata_changes", "table"},
     "ota_crypto": {"p256_native", "rsa_native"},
     "ota_service": {"tls_openssl"},

@@ -10,12 +10,13 @@ import hashlib
 import mmap
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from esp_image import ImageError, ImageParser
 from esp_image.chips import chip_name
+from esp_image.in_memory import reader
 from esp_image.readback import verify_slot
 from ota_agent.errors import FirmwareError
 from ota_agent.tls_connection import RECORD_BYTES
@@ -117,16 +118,5 @@ def _signer(image: memoryview, parser: ImageParser, trust: Trust) -> str | None:
                 " with --allow-unsigned to boards that take unsigned images",
             )
         return None
-    slot = verify_slot(_reader(image), len(image), trusted=trust.digests)
+    slot = verify_slot(reader(image), len(image), trusted=trust.digests)
     return slot.key_digest.hex() if slot.key_digest is not None else None
-
-
-def _reader(image: memoryview) -> Callable[[int, memoryview], None]:
-    """A `read(offset, buffer)`; past the end it reads FF, as erased flash does."""
-
-    def read(offset: int, buffer: memoryview) -> None:
-        piece = image[offset : offset + len(buffer)]
-        buffer[: len(piece)] = piece
-        buffer[len(piece) :] = b"\xff" * (len(buffer) - len(piece))
-
-    return read

@@ -1,10 +1,9 @@
 """What the image and board commands know of an application image, as plain values."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from esp_image import ImageError, ImageParser, chips, keys, readback, signature
+from esp_image import ImageError, ImageParser, chips, in_memory, keys, readback, signature
 from ota_cli.errors import CommandError
 from ota_cli.files import read_bytes
 
@@ -72,15 +71,4 @@ def verify(content: bytes, digest: bytes) -> None:
     parser = ImageParser(signed=True)
     parser.feed(content)
     parser.close()
-    readback.verify_slot(reader(content), len(content), trusted=[digest])
-
-
-def reader(content: bytes) -> Callable[[int, memoryview], None]:
-    """A `read(offset, buffer)` over bytes; past their end it reads FF, as erased flash does."""
-
-    def read(offset: int, buffer: memoryview) -> None:
-        piece = content[offset : offset + len(buffer)]
-        buffer[: len(piece)] = piece
-        buffer[len(piece) :] = b"\xff" * (len(buffer) - len(piece))
-
-    return read
+    readback.verify_slot(in_memory.reader(content), len(content), trusted=[digest])

@@ -1,0 +1,3 @@
+from collections.abc import Callable
+
+def reader(content: bytes | memoryview) -> Callable[[int, memoryview], None]: ...
