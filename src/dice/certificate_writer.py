@@ -44,9 +44,9 @@ def to_be_signed(authority_id, subject_id, subject_public_key, inputs):
         encode(_CONTEXT, encode(_INTEGER, b"\x02")),
         encode_integer(subject_id),
         _algorithm(),
-        _name(authority_id),
+        name_of_key(authority_id),
         encode(_SEQUENCE, validity),
-        _name(subject_id),
+        name_of_key(subject_id),
         _public_key_info(subject_public_key),
         encode(_CONTEXT | 3, encode(_SEQUENCE, extensions)),
     )
@@ -66,7 +66,8 @@ def _oid(value):
     return encode(_OBJECT_IDENTIFIER, value)
 
 
-def _name(identifier):
+def name_of_key(identifier):
+    """The Name of a key with this id of 20 bytes: its serialNumber attribute, in hex. DER."""
     text = encode(_PRINTABLE_STRING, binascii.hexlify(identifier))
     attribute = encode(_SEQUENCE, _oid(x509.SERIAL_NUMBER), text)
     return encode(_SEQUENCE, encode(_SET, attribute))

@@ -1,0 +1,3 @@
+from .certificate import Certificate
+
+def read(data: bytes) -> Certificate | None: ...
