@@ -5,6 +5,7 @@ a flood must not fill the log.
 """
 
 from collections import Counter
+from ipaddress import IPv6Address
 
 # How many seconds' worth of connections may come at once: a building whose power returns.
 _BURST_S = 5.0
@@ -18,7 +19,8 @@ TOO_FAST = "too-fast"
 
 class Admission:
     """most: connections at once; most_per_address: of one address; rate: new ones a second of
-    one address, so that one that floods us shuts out nobody but itself."""
+    one address, so that one that floods us shuts out nobody but itself. One address is an IPv4
+    address, or an IPv6 network of 64 bits: whoever has one address of such a network has all."""
 
     def __init__(self, most: int, most_per_address: int, rate: float) -> None:
         self._most = most
@@ -32,7 +34,11 @@ class Admission:
         self.turned_away: Counter[str] = Counter()
 
     def enter(self, address: str, now: float) -> bool:
-        """Whether a connection from this address is let in; each that is has to `leave`."""
+        """Whether a connection from this address is let in; each that is has to `leave`.
+
+        address: as the socket gives it.
+        """
+        address = _counted_as(address)
         of_address = self._inside.get(address, 0)
         if self._total >= self._most:
             reason = TOO_MANY
@@ -48,6 +54,7 @@ class Admission:
         return False
 
     def leave(self, address: str) -> None:
+        address = _counted_as(address)
         self._total -= 1
         left = self._inside.pop(address) - 1
         if left:
@@ -74,3 +81,14 @@ class Admission:
         kept = {a: bucket for a, bucket in self._buckets.items() if bucket[1] > quiet_since}
         # All of them busy: then their rate is forgotten, and the total is what limits them.
         self._buckets = kept if len(kept) < _REMEMBERED else {}
+
+
+def _counted_as(address: str) -> str:
+    """An IPv6 address as its network of 64 bits, on one link if it is local to that (RFC 4291,
+    2.5.4); an IPv4 address as it is, also where a socket for both has it in IPv6 (2.5.5.2)."""
+    if ":" not in address:
+        return address
+    parsed = IPv6Address(address)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return f"{parsed.packed[:8].hex()}%{parsed.scope_id or ''}"

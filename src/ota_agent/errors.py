@@ -12,7 +12,8 @@ class SettingsError(AgentError, ValueError):
 class FirmwareError(AgentError):
     """The firmware file cannot be read, or is not a whole and valid image.
 
-    code: `unreadable`, or the code of the esp_image.ImageError behind it.
+    code: `unreadable`, `not-copied` (for want of memory or descriptors, say), or one of an
+    esp_image.ImageError.
     """
 
     def __init__(self, code: str, message: str) -> None:

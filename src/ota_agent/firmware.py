@@ -21,8 +21,9 @@ from esp_image.readback import verify_slot
 from ota_agent.errors import FirmwareError
 from ota_agent.tls_connection import RECORD_BYTES
 
-# The largest flash there is (esp_app_format.h, ESP_IMAGE_FLASH_SIZE_128MB).
-_MOST_BYTES = 128 * 1024 * 1024
+# What the bootloader verifies at most (ESP-IDF esp_image_format.c, SIXTEEN_MB); ImageParser takes
+# no more either, but would have the whole file in memory by then.
+_MOST_BYTES = 16 * 1024 * 1024
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 
 
@@ -69,25 +70,41 @@ def load_firmware(path: Path, trust: Trust) -> Firmware:
 
 
 def _sealed_copy(path: Path) -> memoryview:
+    content = _content_of(path)
     try:
-        # A pipe or a device is neither waited for nor read.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        handle = os.memfd_create("firmware", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        with os.fdopen(handle, "wb") as memory:
+            memory.write(content)
+            memory.flush()
+            fcntl.fcntl(memory, fcntl.F_ADD_SEALS, _SEALS)
+            return memoryview(mmap.mmap(handle, len(content), mmap.MAP_SHARED, mmap.PROT_READ))
+    except OSError as error:
+        reason = f"firmware {path}: no copy in memory: {error.strerror}"
+        raise FirmwareError("not-copied", reason) from error
+
+
+def _content_of(path: Path) -> bytes:
+    try:
+        # By an opener, since open() closes only what it has opened itself: a directory is an
+        # error to it after that.
+        with open(path, "rb", opener=_open_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise FirmwareError("unreadable", f"firmware {path}: not a regular file")
             content = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise FirmwareError("unreadable", f"firmware {path}: {error.strerror}") from error
+    except MemoryError as error:
+        raise FirmwareError("not-copied", f"firmware {path}: out of memory") from error
     if not content:
         raise FirmwareError("truncated", f"firmware {path}: the file is empty")
     if len(content) > _MOST_BYTES:
         raise FirmwareError("too-large", f"firmware {path}: larger than {_MOST_BYTES} bytes")
-    handle = os.memfd_create("firmware", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    with os.fdopen(handle, "wb") as memory:
-        memory.write(content)
-        memory.flush()
-        fcntl.fcntl(memory, fcntl.F_ADD_SEALS, _SEALS)
-        return memoryview(mmap.mmap(handle, len(content), mmap.MAP_SHARED, mmap.PROT_READ))
+    return content
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """A pipe or a device is neither waited for nor read."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _check(image: memoryview, trust: Trust) -> Firmware:

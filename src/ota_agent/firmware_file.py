@@ -57,8 +57,8 @@ class FirmwareFile:
             firmware = await asyncio.to_thread(load_firmware, self._path, self._trust)
         except FirmwareError as error:
             self._complain(str(error))
-        except (OSError, MemoryError) as error:
-            self._complain(f"firmware {self._path}: {error or 'out of memory'}")
+        except MemoryError:
+            self._complain(f"firmware {self._path}: out of memory")
         else:
             self._complaint = ""
             if firmware.sha256 != self._firmware.sha256:

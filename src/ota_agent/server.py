@@ -114,7 +114,8 @@ class _Agent:
         finished.cancel()
         cut_off = self._door.cancel_all()
         if cut_off:
-            raise UnfinishedError(f"{cut_off} transfers were cut off at shutdown")
+            what = "1 transfer was" if cut_off == 1 else f"{cut_off} transfers were"
+            raise UnfinishedError(f"{what} cut off at shutdown")
 
     async def _signalled_again(self) -> None:
         while self._signals < 2:

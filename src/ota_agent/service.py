@@ -12,6 +12,11 @@ from ota_agent.settings import Settings
 
 @dataclass(slots=True)
 class Service:
+    """settings: as the agent was started with; certificate, firmware: the files, each the last
+    that was valid; attestation: who says whether a board is one of ours; readiness: the sockets
+    that are waited for. Besides these the bandwidth of all boards together, which their pacers
+    take from. Its owner closes attestation and readiness."""
+
     settings: Settings
     certificate: CertificateFiles
     firmware: FirmwareFile

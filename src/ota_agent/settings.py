@@ -17,8 +17,9 @@ _REQUIRED = (
     ("key", "key", "--key", "SERVER_KEY_PATH"),
     ("dice_auth_url", "attestation server", "--dice-auth-url", "DICE_AUTH_URL"),
 )
-# Fewer than this and a board cannot be told from one that is gone.
-_LEAST_BANDWIDTH = 1024
+# Bytes a second: with fewer a board cannot be told from one that is gone.
+LEAST_BANDWIDTH = 1024
+LEAST_SEND_BUFFER_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +72,10 @@ class Settings:
         self._check_least("max_connections", 1, "1 or more")
         self._check_least("max_connections_per_address", 1, "1 or more")
         self._check_least("accept_rate", 1, "1 or more")
-        self._check_least("send_buffer_bytes", 4096, "4096 or more")
+        least = LEAST_SEND_BUFFER_BYTES
+        self._check_least("send_buffer_bytes", least, f"{least} or more")
         for name in ("bandwidth", "board_bandwidth"):
-            self._check_least(name, _LEAST_BANDWIDTH, f"{_LEAST_BANDWIDTH} bytes a second or more")
+            self._check_least(name, LEAST_BANDWIDTH, f"{LEAST_BANDWIDTH} bytes a second or more")
 
     def _check_least(
         self, name: str, least: float, expected: str, *, exclusive: bool = False

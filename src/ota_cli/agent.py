@@ -1,6 +1,7 @@
 """`ota-service agent`: run the OTA agent."""
 
 import asyncio
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,12 @@ import click
 from ota_agent.errors import AgentError, SettingsError
 from ota_agent.firmware import Trust
 from ota_agent.server import serve
-from ota_agent.settings import Settings, from_environment
+from ota_agent.settings import (
+    LEAST_BANDWIDTH,
+    LEAST_SEND_BUFFER_BYTES,
+    Settings,
+    from_environment,
+)
 from ota_cli import output
 from ota_cli.addresses import Address, is_host, listen_option
 from ota_cli.agent_init import init, renew
@@ -22,55 +28,88 @@ _FILE = click.Path(path_type=Path)
 _DIGEST_HEX = re.compile(r"[0-9a-fA-F]{64}")
 _DEFAULTS = {name: field.default for name, field in Settings.__dataclass_fields__.items()}
 
+
+class _Number(click.FloatRange):
+    """No nan either: it is neither too small nor too large."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
+
+
+# The ranges are those of Settings, whose errors would name the setting and not the option.
+_SECONDS = _Number(min=0, min_open=True)
+_COUNT = click.IntRange(min=1)
+_BANDWIDTH = click.IntRange(min=LEAST_BANDWIDTH)
+
 # (option, setting, type, help)
 _LIMITS: tuple[tuple[str, str, Any, str], ...] = (
-    ("--handshake-timeout", "handshake_timeout_s", float, "Seconds for the TLS handshake."),
-    ("--certificate-timeout", "certificate_timeout_s", float, "Seconds for a board's certificate."),
+    ("--handshake-timeout", "handshake_timeout_s", _SECONDS, "Seconds for the TLS handshake."),
+    (
+        "--certificate-timeout",
+        "certificate_timeout_s",
+        _SECONDS,
+        "Seconds for a board's certificate.",
+    ),
     (
         "--attestation-timeout",
         "attestation_timeout_s",
-        float,
+        _SECONDS,
         "Seconds for the attestation server's verdict, retries included.",
     ),
     (
         "--idle-timeout",
         "idle_timeout_s",
-        float,
+        _SECONDS,
         "Seconds a board may take nothing while firmware is sent.",
     ),
-    ("--closing-timeout", "closing_timeout_s", float, "Seconds for a board to close at the end."),
+    (
+        "--closing-timeout",
+        "closing_timeout_s",
+        _SECONDS,
+        "Seconds for a board to close at the end.",
+    ),
     (
         "--shutdown-deadline",
         "shutdown_deadline_s",
-        float,
+        _SECONDS,
         "Seconds for running transfers to finish after SIGTERM.",
     ),
     (
         "--min-rate",
         "least_bytes_per_s",
-        float,
+        _Number(min=0),
         "Bytes a second; a board slower than this for an idle timeout is let go.",
     ),
-    ("--max-connections", "max_connections", int, "Connections at once."),
+    ("--max-connections", "max_connections", _COUNT, "Connections at once."),
     (
         "--max-per-address",
         "max_connections_per_address",
-        int,
-        "Connections at once of one address.",
+        _COUNT,
+        "Connections at once of one address (IPv6: of one /64).",
     ),
-    ("--accept-rate", "accept_rate", float, "New connections a second of one address, over 5 s."),
-    ("--bandwidth", "bandwidth", int, "Bytes a second in all.  [default: no limit]"),
+    (
+        "--accept-rate",
+        "accept_rate",
+        _Number(min=1),
+        "New connections a second of one address (IPv6: of one /64), over 5 s.",
+    ),
+    ("--bandwidth", "bandwidth", _BANDWIDTH, "Bytes a second in all; else no limit."),
     (
         "--board-bandwidth",
         "board_bandwidth",
-        int,
-        "Bytes a second for each board.  [default: no limit]",
+        _BANDWIDTH,
+        "Bytes a second for each board; else no limit.",
     ),
     (
         "--send-buffer",
         "send_buffer_bytes",
-        int,
-        "Kernel buffer for each board, bytes.  [default: the kernel's choice]",
+        click.IntRange(min=LEAST_SEND_BUFFER_BYTES),
+        "Kernel buffer for each board, bytes; else the kernel's choice.",
     ),
 )
 

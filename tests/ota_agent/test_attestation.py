@@ -14,7 +14,7 @@ import pytest
 from ota_agent import attestation, circuit_breaker, http_pool
 from ota_agent.attestation import Answer, AttestationClient, Question
 from tests.ota_agent.attestation_peer import AttestationPeer, attestation_peer, status
-from tests.ota_agent.test_http_pool import (
+from tests.ota_agent.http_peer import (
     full_listener,
     open_descriptors,
     run,

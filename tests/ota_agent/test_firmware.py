@@ -1,16 +1,20 @@
 """The copy of the firmware that is served: whose it must be, and that nobody can change it."""
 
 import ctypes
+import errno
 import fcntl
 import hashlib
 import mmap
 import os
 import random
+import resource
 import struct
+import subprocess
+import sys
 import threading
 import zlib
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import reduce
 from pathlib import Path
 
@@ -250,21 +254,105 @@ def test_the_largest_image_that_a_bootloader_takes_is_served_and_no_larger_one(f
     assert refusal(file).code == "too-large"
 
 
-def test_what_no_flash_holds_is_not_read_to_its_end(file: Path) -> None:
+@pytest.mark.parametrize("size", [16 * 1024 * 1024 + 1, 1 << 40])
+def test_what_no_bootloader_takes_is_not_read_to_its_end(file: Path, size: int) -> None:
+    """Of its content, which is no image, not a byte is looked at."""
     with file.open("wb") as sparse:
-        sparse.write(b"\xe9")
-        sparse.truncate(1 << 40)
+        sparse.truncate(size)
     assert refusal(file).code == "too-large"
+    os.truncate(file, 16 * 1024 * 1024)
+    assert refusal(file).code == "magic"
 
 
 def test_an_endless_file_is_refused() -> None:
     assert refusal(Path("/dev/zero")).code in {"too-large", "unreadable"}
 
 
-def test_a_directory_is_no_firmware(tmp_path: Path) -> None:
-    error = refusal(tmp_path)
+def put_directory(file: Path) -> None:
+    file.mkdir()
+
+
+def put_pipe(file: Path) -> None:
+    os.mkfifo(file)
+
+
+def put_device(file: Path) -> None:
+    file.symlink_to("/dev/null")
+
+
+@pytest.mark.parametrize(
+    ("put", "reason"),
+    [
+        (put_directory, "Is a directory"),
+        (put_pipe, "not a regular file"),
+        (put_device, "not a regular file"),
+    ],
+)
+def test_what_is_no_file_is_no_firmware_and_costs_no_descriptor(
+    file: Path, put: Callable[[Path], None], reason: str
+) -> None:
+    """It is tried every second while it is there."""
+    put(file)
+    before = os.listdir("/proc/self/fd")
+    error = refusal(file)
+    assert os.listdir("/proc/self/fd") == before
     assert error.code == "unreadable"
-    assert "directory" in str(error).lower()
+    assert reason in str(error)
+
+
+@contextmanager
+def limited(what: int, soft: int) -> Iterator[None]:
+    """This process may have no more of that (resource.RLIMIT_...)."""
+    before = resource.getrlimit(what)
+    resource.setrlimit(what, (soft, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(what, before)
+
+
+def test_a_copy_that_cannot_be_written_is_an_error_of_one_line(file: Path) -> None:
+    """The kernel takes a part of it; nothing of that is left."""
+    file.write_bytes(signed_image())
+    before = os.listdir("/proc/self/fd")
+    with limited(resource.RLIMIT_FSIZE, 4096):
+        error = refusal(file)
+    assert os.listdir("/proc/self/fd") == before
+    assert error.code == "not-copied"
+    assert str(error) == f"firmware {file}: no copy in memory: File too large"
+
+
+def test_a_copy_that_cannot_be_made_is_an_error_of_one_line(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def memfd_create(name: str, flags: int) -> int:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(os, "memfd_create", memfd_create)
+    file.write_bytes(signed_image())
+    error = refusal(file)
+    assert error.code == "not-copied"
+    assert str(error) == f"firmware {file}: no copy in memory: Cannot allocate memory"
+
+
+def test_a_file_for_which_there_is_no_memory_is_an_error_of_one_line(file: Path) -> None:
+    """In a process of its own: this one has memory that other tests have left."""
+    file.write_bytes(signed_image())
+    program = (
+        "import resource, sys; from pathlib import Path;"
+        "from ota_agent.errors import FirmwareError;"
+        "from ota_agent.firmware import Trust, load_firmware;"
+        "pages = int(Path('/proc/self/statm').read_text().split()[0]);"
+        "most = pages * resource.getpagesize() + 2**20;"
+        "resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))\n"
+        "try: load_firmware(Path(sys.argv[1]), Trust())\n"
+        "except FirmwareError as error: print(error.code, error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, file], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    assert done.stdout == f"not-copied firmware {file}: out of memory\n"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -40,6 +40,51 @@ def test_so_many_of_one_address_and_others_still() -> None:
     assert admission.take_count() == {TOO_MANY_OF_ADDRESS: 1}
 
 
+ONE_NETWORK = ["2001:db8:0:1::1", "2001:db8:0:1:ffff:ffff:ffff:ffff", "2001:DB8::1:0:0:0:2"]
+OTHERS = [
+    "2001:db8:0:2::1", "2001:db8::1", "2001:db8:1:1::1", "::1", "192.0.2.1", "::2:0:0:0:1",
+    "fe80::1%eth0", "fe80::1%eth1",
+]  # fmt: skip
+
+
+def test_the_addresses_of_an_ipv6_network_are_one_and_others_still_come_in() -> None:
+    """An attacker has all of a /64."""
+    admission = Admission(99, 2, 100)
+    assert [admission.enter(address, 0) for address in ONE_NETWORK] == [True, True, False]
+    assert admission.take_count() == {TOO_MANY_OF_ADDRESS: 1}
+    assert [admission.enter(address, 0) for address in OTHERS * 2] == [True] * len(OTHERS * 2)
+    admission.leave(ONE_NETWORK[1])
+    assert admission.enter(ONE_NETWORK[2], 0)
+
+
+def test_an_ipv6_network_comes_no_faster_than_an_ipv4_address() -> None:
+    admission = Admission(10_000, 10_000, 10)
+    flood = [admission.enter(f"2001:db8::{number:x}", 0) for number in range(60)]
+    assert flood == [True] * 50 + [False] * 10
+    assert admission.take_count() == {TOO_FAST: 10}
+    assert admission.enter("2001:db8:0:1::1", 0)
+    assert [admission.enter("2001:db8::abcd", 0.2) for _ in range(3)] == [True, True, False]
+
+
+def test_an_ipv4_address_is_the_same_one_over_a_socket_for_both() -> None:
+    """These are all in one /64, ::ffff:0:0/96, and are not one address."""
+    admission = Admission(9, 1, 100)
+    assert admission.enter("::ffff:192.0.2.1", 0)
+    assert admission.enter("::ffff:192.0.2.2", 0)
+    assert not admission.enter("192.0.2.1", 0)
+    admission.leave("::ffff:c000:201")
+    assert admission.enter("192.0.2.1", 0)
+
+
+def test_ipv6_networks_that_have_left_are_forgotten() -> None:
+    admission = Admission(10, 9, 10)
+    for number in range(1000):
+        address = f"2001:db8:0:{number:x}::1%eth0"
+        assert admission.enter(address, 0)
+        admission.leave(address)
+    assert admission._inside == {}
+
+
 def test_an_address_that_comes_too_fast_shuts_out_nobody_but_itself() -> None:
     admission = Admission(10_000, 10_000, 10)
     flood = [admission.enter("a", 0) for _ in range(60)]
@@ -227,6 +272,24 @@ def test_a_board_over_ipv6_is_served_and_named_with_brackets(
             assert (await here.agent.next_session())["peer"].startswith("[::1]:")
 
     asyncio.run(run())
+
+
+def test_over_a_socket_for_both_the_limits_are_those_of_each_ipv4_address(
+    tmp_path: Path, board_certificate: bytes
+) -> None:
+    async def run() -> None:
+        async with scene(tmp_path, host="::", max_connections_per_address=1) as here:
+            here.agent.address = (A, here.agent.address[1])
+            with here.connect(B):
+                assert await is_turned_away(here, B)
+                assert not await is_turned_away(here, A)
+                assert (await here.agent.next_session())["peer"].startswith("[::ffff:127.0.0.1]:")
+                assert await here.update(board_certificate) == here.image
+
+    if socket.has_dualstack_ipv6():
+        asyncio.run(run())
+    else:
+        pytest.skip("no IPv6 on this machine")
 
 
 @pytest.mark.parametrize(
