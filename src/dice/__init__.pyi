@@ -6,6 +6,7 @@ from .flow import main_flow as main_flow
 from .flow import main_flow_steps as main_flow_steps
 from .identity import device_certificate as device_certificate
 from .identity import device_certificate_steps as device_certificate_steps
+from .identity import device_identity_steps as device_identity_steps
 from .identity import device_private_key as device_private_key
 from .identity import root_certificate as root_certificate
 from .identity import root_certificate_steps as root_certificate_steps
@@ -22,6 +23,7 @@ __all__ = [
     "certificate",
     "device_certificate",
     "device_certificate_steps",
+    "device_identity_steps",
     "device_private_key",
     "key_id",
     "key_pair",

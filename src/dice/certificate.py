@@ -6,6 +6,7 @@ ecdsa-with-SHA512. Not here: writing, and ordinary server certificates.
 
 import binascii
 
+from ota_crypto import p256
 from ota_crypto.compat import const
 
 from . import der, extension, x509
@@ -34,10 +35,10 @@ class Certificate:
 
     der: all of it. to_be_signed: the bytes under the signature. signature: (r, s).
     serial: an integer. issuer, subject: Name, DER. not_before, not_after: (year, month, day,
-    hour, minute, second), UTC. public_key: uncompressed point, 65 bytes (that it is on the curve is
-    checked when it verifies something). authority_key_id, subject_key_id: bytes or None.
-    key_usage: contents of the BIT STRING or None. is_ca: bool. path_length: integer or None.
-    dice: DiceExtension or None; dice_is_critical: bool.
+    hour, minute, second), UTC. public_key: a point of P-256, uncompressed, 65 bytes.
+    authority_key_id, subject_key_id: bytes or None. key_usage: contents of the BIT STRING or
+    None. is_ca: bool. path_length: integer or None. dice: DiceExtension or None;
+    dice_is_critical: bool.
     """
 
     def __init__(self, data):
@@ -109,12 +110,12 @@ def _read_body(certificate, body):
     version.finish("version")
     certificate.serial = _read_serial(body)
     _read_algorithm(body)
-    certificate.issuer = body.take_whole(der.SEQUENCE)
+    certificate.issuer = _read_name(body)
     validity = body.enter(der.SEQUENCE)
     certificate.not_before = der.read_time(validity)
     certificate.not_after = der.read_time(validity)
     validity.finish("validity")
-    certificate.subject = body.take_whole(der.SEQUENCE)
+    certificate.subject = _read_name(body)
     certificate.public_key = _read_public_key(body)
     _read_extensions(certificate, body)
     body.finish("to-be-signed part")
@@ -125,7 +126,32 @@ def _read_serial(body):
     contents = body.take(der.INTEGER)
     if len(contents) != _SERIAL_BYTES or contents[0] != 0:
         der.check_integer(contents)
+    if len(contents) > _SERIAL_BYTES:
+        raise CertificateError(
+            "serial number of %d bytes, at most %d" % (len(contents), _SERIAL_BYTES)
+        )
     return int.from_bytes(contents, "big")
+
+
+def _read_name(body):
+    """A Name, whole; that it is one is checked (RFC 5280, 4.1.2.4), not what it says."""
+    whole = body.take_whole(der.SEQUENCE)
+    name = der.Reader(whole).enter(der.SEQUENCE)
+    _check_not_empty(name)
+    while not name.is_at_end():
+        attributes = name.enter(der.SET)
+        _check_not_empty(attributes)
+        while not attributes.is_at_end():
+            attribute = attributes.enter(der.SEQUENCE)
+            attribute.take(der.OBJECT_IDENTIFIER)
+            attribute.skip()
+            attribute.finish("attribute of a name")
+    return whole
+
+
+def _check_not_empty(reader):
+    if reader.is_at_end():
+        raise CertificateError("a name without an attribute")
 
 
 def _read_algorithm(reader):
@@ -147,6 +173,8 @@ def _read_public_key(body):
     info.finish("public key")
     if len(point) != 65 or point[0] != 4:
         raise CertificateError("public key is not an uncompressed point of 65 bytes")
+    if not p256.is_point(point):
+        raise CertificateError("public key is no point of P-256")
     return point
 
 

@@ -8,9 +8,10 @@ CPython alone: MicroPython's `re` cannot do it, and a board reads no certificate
 
 import re
 
+from ota_crypto import p256
+
 from . import certificate_writer, der
 from .certificate import MAXIMUM_BYTES, Certificate
-from .errors import CertificateError
 from .extension import DiceExtension
 from .input_values import MODE_NORMAL, InputValues
 
@@ -33,11 +34,11 @@ def read(data):
     code, configuration, authority, mode, signature_size, signature = match.group(*range(9, 15))
     if len(data) != 4 + int.from_bytes(size, "big") or signature_size[0] != 1 + len(signature):
         return None
-    certificate = Certificate(data)
-    try:
-        certificate.signature = der.decode_ecdsa_signature(signature)
-    except CertificateError:
+    pair = _decode_signature(signature)
+    if pair is None or not p256.is_point(key):
         return None
+    certificate = Certificate(data)
+    certificate.signature = pair
     certificate.to_be_signed = body
     certificate.serial = int.from_bytes(serial, "big")
     certificate.issuer, certificate.subject = issuer, subject
@@ -51,6 +52,29 @@ def read(data):
     )
     certificate.dice_is_critical = True
     return certificate
+
+
+def _decode_signature(data):
+    """(r, s) as `der.decode_ecdsa_signature` finds them; None if anything is unusual."""
+    size = len(data)
+    if not 8 < size < 0x80 or data[0] != der.SEQUENCE or data[1] != size - 2:
+        return None
+    middle = 4 + data[3]
+    if data[2] != der.INTEGER or middle + 2 >= size or data[middle] != der.INTEGER:
+        return None
+    if middle + 2 + data[middle + 1] != size:
+        return None
+    r, s = data[4:middle], data[middle + 2 :]
+    if not (_is_minimal(r) and _is_minimal(s)):
+        return None
+    return int.from_bytes(r, "big"), int.from_bytes(s, "big")
+
+
+def _is_minimal(integer):
+    """Whether these are the contents of an INTEGER of 2 bytes and more, positive and minimal."""
+    if len(integer) < 2 or integer[0] >= 0x80:
+        return False
+    return integer[0] != 0 or integer[1] >= 0x80
 
 
 def _make_pattern():

@@ -9,30 +9,49 @@ from ota_crypto import p256, sha512
 _KEY_CERT_SIGN_ALONE = b"\x02\x04"
 
 
+# What `verify_chain` looks at, in this order. `is-root`: the certificate is the root itself or
+# another one of its key. `serial-number`: zero; RFC 5280, 4.1.2.2 wants a positive one.
+# `subject-key-id`: absent; 4.2.1.2 wants it in the certificate of a CA.
+CHECKS = (
+    "is-root",
+    "serial-number",
+    "subject-key-id",
+    "issuer",
+    "authority-key-id",
+    "signature",
+    "ca",
+    "key-usage",
+    "dice-extension",
+    "not-yet-valid",
+    "expired",
+    "root-not-yet-valid",
+    "root-expired",
+)
+
+
 def verify_chain(certificate, root, now):
-    """The names of the checks that fail, all of them, as a list; empty means it chains.
+    """The names of the CHECKS that fail, all of them, as a list; empty means it chains.
 
     certificate, root: what `certificate.parse` returns; the root is trusted because it is
     enrolled. now: (year, month, day, hour, minute, second), UTC, as `time.gmtime()[:6]`.
-    Names: `is-root` (the root itself, or another certificate of its key), `issuer`,
-    `authority-key-id`, `signature`, `ca`, `key-usage`, `dice-extension`, `not-yet-valid`,
-    `expired`, `root-not-yet-valid`, `root-expired`. Not checked here: the measurements, and who
-    sends the certificate.
+    Not checked here: the measurements, and who sends the certificate.
     """
-    checks = (
-        ("is-root", certificate.public_key != root.public_key),
-        ("issuer", certificate.issuer == root.subject),
-        ("authority-key-id", _names_key_of(certificate, root)),
-        ("signature", _is_signed_by(certificate, root)),
-        ("ca", certificate.is_ca),
-        ("key-usage", certificate.key_usage == _KEY_CERT_SIGN_ALONE),
-        ("dice-extension", certificate.dice is not None and certificate.dice_is_critical),
-        ("not-yet-valid", certificate.not_before <= now),
-        ("expired", now <= certificate.not_after),
-        ("root-not-yet-valid", root.not_before <= now),
-        ("root-expired", now <= root.not_after),
+    passed = (
+        certificate.public_key != root.public_key,
+        certificate.serial > 0,
+        certificate.subject_key_id is not None,
+        certificate.issuer == root.subject,
+        _names_key_of(certificate, root),
+        _is_signed_by(certificate, root),
+        certificate.is_ca,
+        certificate.key_usage == _KEY_CERT_SIGN_ALONE,
+        certificate.dice is not None and certificate.dice_is_critical,
+        certificate.not_before <= now,
+        now <= certificate.not_after,
+        root.not_before <= now,
+        now <= root.not_after,
     )
-    return [name for name, passed in checks if not passed]
+    return [CHECKS[at] for at in range(len(CHECKS)) if not passed[at]]
 
 
 def _names_key_of(certificate, root):

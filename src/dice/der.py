@@ -166,6 +166,14 @@ def read_time(reader):
         year += 1900 if year >= 50 else 2000
     fields = [int(text[at : at + 2]) for at in range(digits - 10, digits, 2)]
     month, day, hour, minute, second = fields
-    if not (1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second < 60):
+    if not (1 <= month <= 12 and hour < 24 and minute < 60 and second < 60):
         raise CertificateError("DER: a time with a field out of range")
+    if not 1 <= day <= _days_of(year, month):
+        raise CertificateError("DER: a time of a day that its month has not")
     return (year, month, day, hour, minute, second)
+
+
+def _days_of(year, month):
+    if month == 2:
+        return 29 if year % 4 == 0 and (year % 100 != 0 or year % 400 == 0) else 28
+    return 30 if month in (4, 6, 9, 11) else 31

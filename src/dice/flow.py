@@ -21,7 +21,7 @@ def main_flow_steps(cdi_attest, cdi_seal, inputs):
     """`main_flow` as a generator that yields at least every 100 modular products."""
     next_attest, next_seal = derive_cdis(cdi_attest, cdi_seal, inputs)
     yield
-    certificate = yield from _certificate_steps(cdi_attest, next_attest, inputs)
+    _, certificate = yield from certificate_steps(cdi_attest, next_attest, inputs)
     return next_attest, next_seal, certificate
 
 
@@ -39,8 +39,9 @@ def derive_cdis(cdi_attest, cdi_seal, inputs):
     )
 
 
-def _certificate_steps(authority_cdi, subject_cdi, inputs):
-    """The certificate for the key of one CDI by the key of the CDI before it."""
+def certificate_steps(authority_cdi, subject_cdi, inputs):
+    """(public key that signs, certificate): for the key of one CDI by the key of the CDI before
+    it. The public key is 65 bytes."""
     authority_key = keys.private_key_from_cdi(authority_cdi)
     authority_public = yield from p256.public_key_steps(authority_key)
     if subject_cdi is authority_cdi:
@@ -53,9 +54,9 @@ def _certificate_steps(authority_cdi, subject_cdi, inputs):
     )
     yield
     signature = yield from p256.sign_steps(authority_key, sha512(to_be_signed).digest())
-    return certificate_writer.certificate(to_be_signed, signature)
+    return authority_public, certificate_writer.certificate(to_be_signed, signature)
 
 
 def self_signed_steps(cdi, inputs):
     """The certificate of a CDI's (or UDS's) key, signed by itself."""
-    return (yield from _certificate_steps(cdi, cdi, inputs))
+    return (yield from certificate_steps(cdi, cdi, inputs))[1]

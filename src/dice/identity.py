@@ -42,16 +42,25 @@ def device_certificate(uds, code_hash, config_value):
 
 def device_certificate_steps(uds, code_hash, config_value):
     """`device_certificate` as a generator that yields at least every 100 modular products."""
-    _check_uds(uds)
-    inputs = InputValues(code_hash=code_hash, config_value=config_value, mode=MODE_NORMAL)
-    return (yield from flow.main_flow_steps(uds, uds, inputs))[2]
+    return (yield from device_identity_steps(uds, code_hash, config_value))[1]
+
+
+def device_identity_steps(uds, code_hash, config_value):
+    """(root public key, certificate), the key 65 bytes, as a generator: evidence needs both."""
+    inputs, attest = _derive(uds, code_hash, config_value)
+    yield
+    return (yield from flow.certificate_steps(uds, attest, inputs))
 
 
 def device_private_key(uds, code_hash, config_value):
     """The private key (an integer, a secret) that `device_certificate` certifies; for evidence."""
+    return keys.private_key_from_cdi(_derive(uds, code_hash, config_value)[1])
+
+
+def _derive(uds, code_hash, config_value):
     _check_uds(uds)
     inputs = InputValues(code_hash=code_hash, config_value=config_value, mode=MODE_NORMAL)
-    return keys.private_key_from_cdi(flow.derive_cdis(uds, uds, inputs)[0])
+    return inputs, flow.derive_cdis(uds, uds, inputs)[0]
 
 
 def _check_uds(uds):

@@ -5,16 +5,17 @@ fault of the registry is 503, never a verdict. Sockets and HTTP framing are the 
 (`server`).
 """
 
-import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import UTC, datetime
 from typing import Any
 
 from dice_auth.errors import RegistryError
+from dice_auth.metrics import CONTENT_TYPE, Metrics
 from dice_auth.registry import Registry
 from dice_auth.structured_log import log_event
-from dice_auth.verification import verify_request_body
+from dice_auth.verification import Verdict, verify_request_body
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -24,7 +25,6 @@ MAX_BODY_BYTES = 16 * 1024
 # More than the limit is read before it is refused: an answer to a client that is still sending
 # would be lost with the reset of the connection.
 _MAX_DISCARDED_BYTES = 256 * 1024
-BODY_TIMEOUT_S = 10.0
 RETRY_AFTER_S = 5
 
 _JSON = b"application/json"
@@ -42,81 +42,130 @@ class _ClientGoneError(Exception):
 
 
 class Application:
-    """registry: where boards are looked up. now: the clock, for tests."""
+    """registry: where boards are looked up. metrics: where answers are counted. observe(verdict,
+    time): told of every verdict. now: the clock, for tests."""
 
     def __init__(
-        self, registry: Registry, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        registry: Registry,
+        metrics: Metrics,
+        observe: Callable[[Verdict, int], None],
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._registry = registry
+        self._metrics = metrics
+        self._observe = observe
         self._now = now
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
         if path == "/healthz":
-            await self._health(method, send)
-        elif any(path == own or path.startswith(own + "/") for own in _OWN_PATHS):
-            await _answer(send, 404, _TEXT, b"Not found")
+            await self._serve_reading(method, send, self._health)
+        elif path == "/metrics":
+            await self._serve_reading(method, send, self._exposition)
+        elif path.startswith(_OWN_PATHS) and _is_own(path):
+            await self._answer(send, 404, _TEXT, b"Not found")
         elif method != "POST":
-            await _answer(
-                send, 405, _TEXT, b"Only POST method allowed", extra=[(b"Allow", b"POST")]
-            )
+            await self._answer(send, 405, _TEXT, b"Only POST method allowed", _ALLOW_POST)
         else:
             await self._attest(scope, receive, send)
 
     async def _attest(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        peer = _peer(scope)
         try:
-            async with asyncio.timeout(BODY_TIMEOUT_S):
-                body = await _read_body(receive)
-            verdict = await verify_request_body(body, self._registry, self._now())
+            body = await _read_body(receive)
+            started = time.perf_counter()
+            now = self._now()
+            verdict = await verify_request_body(body, self._registry, now)
         except _ClientGoneError:
             return
-        except TimeoutError:
-            log_event("refused", peer=peer, board=None, failed=["body-timeout"])
-            await _answer(send, 408, _TEXT, b"Request body timeout", extra=_CLOSE)
-            return
         except _BodyTooLargeError:
-            log_event("refused", peer=peer, board=None, failed=["body-too-large"])
-            await _answer(send, 413, _TEXT, b"Request body too large", extra=_CLOSE)
+            log_event("refused", peer=_peer(scope), board=None, failed=["body-too-large"])
+            await self._answer(send, 413, _TEXT, b"Request body too large", _CLOSE)
             return
         except RegistryError as error:
-            await _unavailable(send, peer, error)
+            await self._unavailable(send, _peer(scope), error)
             return
+        self._metrics.count_verdict(verdict.failed, time.perf_counter() - started)
+        self._observe(verdict, int(now.timestamp()))
         if verdict.accepted:
-            await _answer(send, 200, _JSON, b'{"status": "Certificate OK"}')
+            await self._answer(send, 200, _JSON, b'{"status": "Certificate OK"}')
             return
         log_event(
             "refused",
-            peer=peer,
+            peer=_peer(scope),
             board=verdict.board_id,
             failed=list(verdict.failed),
             detail=verdict.detail,
         )
-        await _answer(send, 401, _JSON, b'{"status": "Certificate Invalid"}')
+        await self._answer(send, 401, _JSON, b'{"status": "Certificate Invalid"}')
 
-    async def _health(self, method: str, send: Send) -> None:
-        if method not in ("GET", "HEAD"):
-            await _answer(
-                send, 405, _TEXT, b"Only GET method allowed", extra=[(b"Allow", b"GET, HEAD")]
-            )
-            return
+    async def _serve_reading(
+        self, method: str, send: Send, serve: Callable[[Send], Awaitable[None]]
+    ) -> None:
+        if method in ("GET", "HEAD"):
+            await serve(send)
+        else:
+            await self._answer(send, 405, _TEXT, b"Only GET method allowed", _ALLOW_GET)
+
+    async def _health(self, send: Send) -> None:
         try:
             await self._registry.check()
         except RegistryError as error:
-            await _unavailable(send, None, error)
+            await self._unavailable(send, None, error)
             return
-        await _answer(send, 200, _JSON, b'{"status": "ok"}')
+        await self._answer(send, 200, _JSON, b'{"status": "ok"}')
+
+    async def _exposition(self, send: Send) -> None:
+        await self._answer(send, 200, CONTENT_TYPE.encode(), self._metrics.exposition())
+
+    async def _unavailable(self, send: Send, peer: str | None, error: RegistryError) -> None:
+        self._metrics.count_registry_fault()
+        log_event("registry-fault", level=logging.ERROR, peer=peer, reason=str(error))
+        await self._answer(send, 503, _JSON, b'{"status": "Registry unavailable"}', _RETRY_AFTER)
+
+    async def _answer(
+        self,
+        send: Send,
+        status: int,
+        content_type: bytes,
+        body: bytes,
+        extra: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> None:
+        self._metrics.count_answer(status)
+        headers = [
+            (b"Content-Type", content_type),
+            (b"Content-Length", b"%d" % len(body)),
+            *extra,
+        ]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
 
-_CLOSE = [(b"Connection", b"close")]
+_CLOSE = ((b"Connection", b"close"),)
+_ALLOW_POST = ((b"Allow", b"POST"),)
+_ALLOW_GET = ((b"Allow", b"GET, HEAD"),)
+_RETRY_AFTER = ((b"Retry-After", b"%d" % RETRY_AFTER_S),)
+
+
+def _is_own(path: str) -> bool:
+    return any(path == own or path.startswith(own + "/") for own in _OWN_PATHS)
 
 
 async def _read_body(receive: Receive) -> bytes:
     """The whole body. Raises _BodyTooLargeError, _ClientGoneError."""
+    message = await receive()
+    if message["type"] == "http.request" and not message["more_body"]:
+        body: bytes = message["body"]
+        if len(body) <= MAX_BODY_BYTES:
+            return body
+    return await _read_long_body(message, receive)
+
+
+async def _read_long_body(message: Message, receive: Receive) -> bytes:
     body = bytearray()
     received = 0
     while True:
-        message = await receive()
         if message["type"] == "http.disconnect":
             raise _ClientGoneError
         received += len(message["body"])
@@ -124,37 +173,10 @@ async def _read_body(receive: Receive) -> bytes:
             body += message["body"]
         if not message["more_body"] or received > _MAX_DISCARDED_BYTES:
             break
+        message = await receive()
     if received > MAX_BODY_BYTES:
         raise _BodyTooLargeError
     return bytes(body)
-
-
-async def _unavailable(send: Send, peer: str | None, error: RegistryError) -> None:
-    log_event("registry-fault", level=logging.ERROR, peer=peer, reason=str(error))
-    await _answer(
-        send,
-        503,
-        _JSON,
-        b'{"status": "Registry unavailable"}',
-        extra=[(b"Retry-After", str(RETRY_AFTER_S).encode())],
-    )
-
-
-async def _answer(
-    send: Send,
-    status: int,
-    content_type: bytes,
-    body: bytes,
-    *,
-    extra: list[tuple[bytes, bytes]] | None = None,
-) -> None:
-    headers = [
-        (b"Content-Type", content_type),
-        (b"Content-Length", str(len(body)).encode()),
-        *(extra or ()),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 def _peer(scope: MutableMapping[str, Any]) -> str | None:

@@ -17,11 +17,15 @@ class RegistryError(DiceAuthError):
 
 
 class EnrolmentError(DiceAuthError, ValueError):
-    """What was given for enrolment is not a MAC address, not a board id or not a DICE root."""
+    """What was given for enrolment is no MAC address, no board id, no DICE root or no batch."""
 
 
 class AlreadyEnrolledError(DiceAuthError):
     """The id is enrolled with another root, or the root under another id."""
+
+
+class RevokedError(DiceAuthError):
+    """The root certificate to enrol is revoked."""
 
 
 class ListenError(DiceAuthError):

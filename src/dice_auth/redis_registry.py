@@ -2,45 +2,49 @@
 `auth` work on the same database.
 
 Theirs, in the database of the URL: one hash per board, key = the id as typed, field `root_cert`
-= PEM. Those hashes are the truth. Ours, in the next database (their tools read every key of
-theirs): an index from a root's key id to boards, rebuilt from the hashes by `follow`, so that a
-lookup costs two round trips whatever the number of boards. Each lookup reads the hash itself:
-a board their `del` removed is gone at once, a board their `submit` added is found when the next
-pass has indexed it.
+= PEM. Those hashes are the truth: each lookup reads the board's own. Ours, in the next database
+(their tools read every key of theirs): an index from a root's key id to boards, and what they do
+not know of a board; `redis_scripts` has the layout. A board their `del` removed is gone at once,
+one their `submit` added is found once `follow` has indexed it. While the index is not known to be
+complete, as after its loss, nobody is told that a board is not enrolled.
 """
 
-import asyncio
-import hashlib
-import logging
+import json
+import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from itertools import islice
+from typing import Any, Final
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from dice import certificate
-from dice_auth.errors import AlreadyEnrolledError, EnrolmentError, RegistryError
-from dice_auth.registry import BoardRecord, Registry, record_of, record_to_enrol
-from dice_auth.structured_log import log_event
+from dice_auth import redis_scripts
+from dice_auth.certificate_reading import read_certificate
+from dice_auth.enrolment import Enrolment, check_board_id, key_id_of
+from dice_auth.errors import AlreadyEnrolledError, EnrolmentError, RegistryError, RevokedError
+from dice_auth.redis_connection import RedisConnection
+from dice_auth.redis_index import RedisIndex
+from dice_auth.redis_lookups import RedisLookups
+from dice_auth.registry import (
+    BoardRecord,
+    EnrolledRoot,
+    Observation,
+    Progress,
+    Registry,
+    Revocation,
+)
 
-_ROOT_CERT: Final = "root_cert"
-# Index: a set of board ids for each key id, and for each board what its sets were built from.
-_KEY_ID_PREFIX: Final = b"dice-auth:key-id:"
-_INDEXED: Final = "dice-auth:indexed"
-
-_ANSWER_TIMEOUT_S = 2.0
 _PAGE_KEYS = 500
-_FOLLOW_PAUSE_S = 0.5
-# A pass over a large registry is followed by a pause that keeps it to a tenth of the time.
-_FOLLOW_PAUSE_FACTOR = 9
+_BATCH_PAGE = 500
+# A batch whose process died before it was enrolled is forgotten after this time.
+_BATCH_TTL_S = 3600
+# The longest Redis may take for a batch of any size before the connection counts as dead.
+_BATCH_TIMEOUT_S: Final = 600
 
 
 class RedisRegistry(Registry):
-    """host, port, database: where the originals' hashes are; the index is in database + 1."""
+    """host, port, database: where the originals' hashes are; what is ours is in database + 1."""
 
     def __init__(
         self,
@@ -51,125 +55,126 @@ class RedisRegistry(Registry):
         username: str | None = None,
         password: str | None = None,
     ) -> None:
-        self._address = f"{host}:{port}"
+        self._connection = RedisConnection(host, port, database, username, password)
+        self._lookups = RedisLookups(self._connection)
 
-        def connect(number: int) -> Redis:
-            return Redis(
-                host=host,
-                port=port,
-                db=number,
-                username=username,
-                password=password,
-                socket_timeout=_ANSWER_TIMEOUT_S,
-                socket_connect_timeout=_ANSWER_TIMEOUT_S,
-                # Once more, at once: a pooled connection may be one that a restart has closed.
-                retry=Retry(NoBackoff(), 1),
-            )
-
-        self._theirs = connect(database)
-        self._index = connect(database + 1)
-
-    async def enrol(self, board_id: str, root_der: bytes, *, replace: bool = False) -> bool:
-        record = record_to_enrol(board_id, root_der)
-        pem = certificate.to_pem(record.root)
-        with self._faults():
-            present = await self._read(board_id)
-            if present == record:
-                await self._index_board(record, pem.encode())
-                return False
-            if not replace and await self._theirs.exists(board_id):
-                raise AlreadyEnrolledError(
-                    f"{board_id} is already enrolled, with another root certificate"
+    async def enrol_all(
+        self,
+        boards: Iterable[Enrolment],
+        *,
+        replace: bool = False,
+        progress: Progress = lambda count: None,
+    ) -> int:
+        batch = redis_scripts.BATCH_PREFIX + secrets.token_hex(8)
+        ours = self._connection.ours
+        with self._connection.faults():
+            count, remaining = 0, iter(boards)
+            while page := [_batch_entry(board) for board in islice(remaining, _BATCH_PAGE)]:
+                await ours.rpush(batch, *page)
+                await ours.expire(batch, _BATCH_TTL_S)
+                count += len(page)
+                progress(count)
+            async with self._connection.patient(_BATCH_TIMEOUT_S) as client:
+                outcome = await self._connection.run(
+                    redis_scripts.ENROL, batch, int(replace), int(time.time()), client=client
                 )
-            same_root = await self._find(record.key_id)
-            if same_root is not None and same_root.board_id != board_id:
-                raise AlreadyEnrolledError(
-                    f"the root certificate of {board_id} is already enrolled,"
-                    f" as {same_root.board_id}"
-                )
-            # The index first: whoever sees the hash must be able to look it up.
-            await self._index_board(record, pem.encode())
-            await self._theirs.hset(board_id, _ROOT_CERT, pem)
-        return True
+        return _changed(outcome)
 
     async def remove(self, board_id: str) -> bool:
-        with self._faults():
-            removed = await self._theirs.delete(board_id) > 0
-            await self._unindex(board_id.encode())
-        return removed
+        with self._connection.faults():
+            return bool(await self._connection.run(redis_scripts.REMOVE, _key(board_id)))
+
+    async def revoke(self, board_id: str, revocation: Revocation) -> bool:
+        with self._connection.faults():
+            record = await self.get(board_id)
+            if record is None:
+                return False
+            text = json.dumps({"board": board_id, "reason": revocation.reason, "at": revocation.at})
+            await self._connection.ours.hsetnx(redis_scripts.REVOKED, record.key_id.hex(), text)
+        return True
+
+    async def reinstate(self, board_id: str) -> bool:
+        with self._connection.faults():
+            record = await self.get(board_id)
+            if record is not None:
+                key_ids = [record.key_id.hex().encode()]
+            else:
+                key_ids = await self._revoked_as(board_id)
+            if not key_ids:
+                return False
+            return bool(await self._connection.ours.hdel(redis_scripts.REVOKED, *key_ids))
 
     async def boards(self) -> AsyncIterator[BoardRecord]:
         seen: set[bytes] = set()
-        with self._faults():
+        with self._connection.faults():
             async for page in self._pages():
-                for board_id, pem in page:
-                    # SCAN may show a key twice while the table grows.
-                    if board_id in seen:
-                        continue
-                    seen.add(board_id)
-                    record = _record(board_id, pem)
-                    if record is not None:
-                        yield record
+                # SCAN may show a key twice while the table grows.
+                new = [(board_id, pem) for board_id, pem in page if board_id not in seen]
+                seen.update(board_id for board_id, _ in new)
+                for record in await self._records(new):
+                    yield record
 
     async def get(self, board_id: str) -> BoardRecord | None:
-        with self._faults():
-            return await self._read(board_id)
+        with self._connection.faults():
+            key = _key(board_id)
+            try:
+                pem = await self._connection.theirs.hget(key, redis_scripts.ROOT_CERT)
+            except ResponseError as error:
+                # Not a hash: somebody else's key. Anything else is a fault.
+                if error.args and str(error.args[0]).startswith("WRONGTYPE"):
+                    return None
+                raise
+            records = [] if pem is None else await self._records([(key, _as_bytes(pem))])
+        return records[0] if records else None
 
-    async def root_by_key_id(self, key_id: bytes) -> BoardRecord | None:
-        with self._faults():
-            return await self._find(key_id)
+    async def root_by_key_id(self, key_id: bytes) -> EnrolledRoot | None:
+        with self._connection.faults():
+            known, board_id, pem, revoked = await self._lookups.find(key_id)
+        if not known:
+            raise RegistryError("the index of boards in Redis is being built")
+        record = _record(board_id, pem) if board_id else None
+        if record is None or record.key_id != key_id:
+            return None
+        return EnrolledRoot(record.board_id, record.root, revoked)
+
+    async def record(self, observations: Iterable[Observation]) -> None:
+        remaining = iter(observations)
+        with self._connection.faults():
+            while page := list(islice(remaining, _BATCH_PAGE)):
+                values: list[str | int] = []
+                for each in page:
+                    first = "" if each.first_seen is None else each.first_seen
+                    last = "" if each.last_seen is None else each.last_seen
+                    values += (each.board_id, each.verdict, first, last)
+                await self._connection.run(redis_scripts.OBSERVE, *values)
 
     async def check(self) -> None:
-        with self._faults():
-            await self._theirs.ping()
+        with self._connection.faults():
+            await self._connection.theirs.ping()
 
     async def follow(self, caught_up: Callable[[], None]) -> None:
-        reachable = True
-        task = asyncio.current_task()
-        # The client library can swallow a cancellation that meets it in the middle of a command.
-        while task is None or not task.cancelling():
-            started = time.monotonic()
-            try:
-                await self._index_changes()
-                caught_up()
-                reachable = True
-            except RegistryError as error:
-                if reachable:
-                    log_event("registry-fault", level=logging.WARNING, reason=str(error))
-                reachable = False
-            passed_s = time.monotonic() - started
-            await asyncio.sleep(max(_FOLLOW_PAUSE_S, passed_s * _FOLLOW_PAUSE_FACTOR))
+        await RedisIndex(self._connection).follow(caught_up)
 
     async def close(self) -> None:
-        await self._theirs.aclose()
-        await self._index.aclose()
+        await self._connection.close()
 
-    async def _find(self, key_id: bytes) -> BoardRecord | None:
-        for board_id in sorted(map(_as_bytes, await self._index.smembers(_key_id_key(key_id)))):
-            record = await self._read(board_id.decode("utf-8", "surrogateescape"))
-            if record is not None and record.key_id == key_id:
-                return record
-        return None
-
-    async def _read(self, board_id: str) -> BoardRecord | None:
-        try:
-            key = board_id.encode("utf-8", "surrogateescape")
-            pem = await self._theirs.hget(key, _ROOT_CERT)
-        except ResponseError as error:
-            # Not a hash: somebody else's key. Anything else is a fault.
-            if error.args and str(error.args[0]).startswith("WRONGTYPE"):
-                return None
-            raise
-        return None if pem is None else _record(key, _as_bytes(pem))
+    async def _revoked_as(self, board_id: str) -> list[bytes]:
+        """Key ids revoked under this id. Revocations are few: all are looked at."""
+        revoked = self._connection.ours.hscan_iter(redis_scripts.REVOKED)
+        return [
+            _as_bytes(key_id)
+            async for key_id, text in revoked
+            if json.loads(text)["board"] == board_id
+        ]
 
     async def _pages(self) -> AsyncIterator[list[tuple[bytes, bytes]]]:
         """Every board's id and PEM, a page at a time."""
-        cursor = 0
+        theirs, cursor = self._connection.theirs, 0
         while True:
-            cursor, keys = await self._theirs.scan(cursor, count=_PAGE_KEYS, _type="HASH")
-            pipeline = self._theirs.pipeline(transaction=False)
+            cursor, keys = await theirs.scan(cursor, count=_PAGE_KEYS, _type="HASH")
+            pipeline = theirs.pipeline(transaction=False)
             for key in keys:
-                pipeline.hget(key, _ROOT_CERT)
+                pipeline.hget(key, redis_scripts.ROOT_CERT)
             values = await pipeline.execute(raise_on_error=False)
             yield [
                 (_as_bytes(key), bytes(value))
@@ -179,90 +184,87 @@ class RedisRegistry(Registry):
             if cursor == 0:
                 return
 
-    async def _index_changes(self) -> None:
-        """One pass: index every hash that is new or changed, forget those that are gone."""
-        present = 0
-        with self._faults():
-            async for page in self._pages():
-                present += len(page)
-                if not page:
-                    continue
-                known = await self._index.hmget(_INDEXED, [board_id for board_id, _ in page])
-                for (board_id, pem), entry in zip(page, known, strict=True):
-                    if entry is None or _as_bytes(entry)[:32] != _fingerprint(pem):
-                        await self._take_up(board_id, pem)
-            if await self._index.hlen(_INDEXED) > present:
-                await self._forget_missing()
+    async def _records(self, boards: list[tuple[bytes, bytes]]) -> list[BoardRecord]:
+        """Records with what our database knows of them; entries that are no board's left out."""
+        found = [_record(board_id, pem) for board_id, pem in boards]
+        records = [record for record in found if record is not None]
+        if not records:
+            return []
+        pipeline = self._connection.ours.pipeline(transaction=False)
+        for record in records:
+            pipeline.hgetall(redis_scripts.BOARD_PREFIX.encode() + _key(record.board_id))
+        pipeline.hmget(redis_scripts.REVOKED, [record.key_id.hex() for record in records])
+        *details, revocations = await pipeline.execute()
+        return [
+            _with_details(record, detail, revocation)
+            for record, detail, revocation in zip(records, details, revocations, strict=True)
+        ]
 
-    async def _take_up(self, board_id: bytes, pem: bytes) -> None:
-        record = _record(board_id, pem)
-        if record is not None:
-            await self._index_board(record, pem)
-            return
-        log_event(
-            "registry-entry-unreadable",
-            level=logging.WARNING,
-            board=board_id.decode("utf-8", "replace"),
+
+def _batch_entry(board: Enrolment) -> str:
+    labels = None if board.labels is None else (json.dumps(board.labels) if board.labels else "")
+    pem = certificate.to_pem(board.root)
+    return json.dumps([board.board_id, board.key_id.hex(), pem, board.application, labels])
+
+
+def _changed(outcome: list[Any]) -> int:
+    """How many boards `redis_scripts.ENROL` changed. Raises what it found instead."""
+    what = outcome[0].decode()
+    if what == "ok":
+        return int(outcome[1])
+    board_id, other = (value.decode("utf-8", "replace") for value in outcome[1:])
+    if what == "revoked":
+        revocation = json.loads(other)
+        raise RevokedError(
+            f"the root certificate of {board_id} is revoked"
+            f" (as {revocation['board']}: {revocation['reason']})"
         )
-        # Remembered without a key id, so that it is named once and not at every pass.
-        await self._unindex(board_id)
-        await self._index.hset(_INDEXED, board_id, _fingerprint(pem))
-
-    async def _forget_missing(self) -> None:
-        cursor = 0
-        while True:
-            cursor, entries = await self._index.hscan(_INDEXED, cursor, count=_PAGE_KEYS)
-            for board_id in map(_as_bytes, entries):
-                if not await self._theirs.exists(board_id):
-                    await self._unindex(board_id)
-            if cursor == 0:
-                return
-
-    async def _index_board(self, record: BoardRecord, pem: bytes) -> None:
-        board_id = record.board_id.encode("utf-8", "surrogateescape")
-        await self._unindex(board_id, keep=record.key_id)
-        pipeline = self._index.pipeline(transaction=True)
-        pipeline.sadd(_key_id_key(record.key_id), board_id)
-        pipeline.hset(_INDEXED, board_id, _fingerprint(pem) + record.key_id)
-        await pipeline.execute()
-
-    async def _unindex(self, board_id: bytes, *, keep: bytes = b"") -> None:
-        """Take the board out of the set it was indexed in, unless that is the set of `keep`."""
-        entry = await self._index.hget(_INDEXED, board_id)
-        if entry is None:
-            return
-        key_id = _as_bytes(entry)[32:]
-        if key_id == keep and key_id:
-            return
-        pipeline = self._index.pipeline(transaction=True)
-        if key_id:
-            pipeline.srem(_key_id_key(key_id), board_id)
-        pipeline.hdel(_INDEXED, board_id)
-        await pipeline.execute()
-
-    @contextmanager
-    def _faults(self) -> Iterator[None]:
-        try:
-            yield
-        except (RedisError, OSError, TimeoutError) as error:
-            reason = str(error).strip() or type(error).__name__
-            raise RegistryError(f"Redis at {self._address}: {reason}") from error
+    raise AlreadyEnrolledError(
+        {
+            "twice": f"{board_id} is in the batch twice",
+            "same-root": f"{other} and {board_id} have the same root certificate",
+            "no-board": f"{board_id} is in use in Redis for something else, a {other}",
+            "other-root": f"{board_id} is already enrolled, with another root certificate",
+            "enrolled-as": f"the root certificate of {board_id} is already enrolled, as {other}",
+        }[what]
+    )
 
 
 def _record(board_id: bytes, pem: bytes) -> BoardRecord | None:
     """None if the entry is not a board's: no certificate, or an id that cannot be one."""
     try:
-        return record_of(board_id.decode("utf-8"), certificate.from_pem(pem))
+        name = board_id.decode("utf-8")
+        check_board_id(name)
+        root = read_certificate(certificate.from_pem(pem))
+        return BoardRecord(name, root.der, key_id_of(name, root))
     except (EnrolmentError, certificate.CertificateError, UnicodeDecodeError):
         return None
 
 
-def _key_id_key(key_id: bytes) -> bytes:
-    return _KEY_ID_PREFIX + key_id.hex().encode()
+def _with_details(
+    record: BoardRecord, detail: Mapping[bytes, bytes], revocation: bytes | None
+) -> BoardRecord:
+    def number(name: bytes) -> int | None:
+        return int(detail[name]) if name in detail else None
+
+    verdict = detail.get(b"last_verdict")
+    found = None if revocation is None else json.loads(revocation)
+    return BoardRecord(
+        record.board_id,
+        record.root,
+        record.key_id,
+        detail.get(b"application", b"").decode(),
+        json.loads(detail.get(b"labels") or b"{}"),
+        None if found is None else Revocation(found["reason"], found["at"]),
+        number(b"enrolled_at"),
+        number(b"first_seen"),
+        number(b"last_seen"),
+        None if verdict is None else verdict.decode(),
+    )
 
 
-def _fingerprint(pem: bytes) -> bytes:
-    return hashlib.sha256(pem).digest()
+def _key(board_id: str) -> bytes:
+    return board_id.encode("utf-8", "surrogateescape")
 
 
 def _as_bytes(value: bytes | str) -> bytes:

@@ -1,82 +1,133 @@
-"""The registry's interface: which boards are enrolled, and with which root certificate.
+"""The registry's interface: which boards are enrolled, with which root certificate, and what is
+known of each.
 
-The two backends are `sqlite_registry` and `redis_registry`; `registry_url` picks one.
+The two backends are `sqlite_registry` and `redis_registry`; `registry_url` picks one. What may be
+enrolled is `enrolment`'s subject.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from dice import certificate
-from dice_auth.errors import EnrolmentError
+from dice_auth.enrolment import Enrolment
 
-_MAX_ID_CHARS = 128
+
+@dataclass(frozen=True, slots=True)
+class EnrolledRoot:
+    """What a verdict needs of a board, and nothing more.
+
+    board_id: as typed at enrolment, usually the MAC address. root: its DICE root certificate,
+    DER. revoked: whether certificates of this root are no longer to be accepted.
+    """
+
+    board_id: str
+    root: bytes
+    revoked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """reason: one line. at: seconds since 1970, UTC."""
+
+    reason: str
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
 class BoardRecord:
     """One enrolled board.
 
-    board_id: as typed at enrolment, usually the MAC address.
-    root: its DICE root certificate, DER.
-    key_id: the root's subject key identifier, 20 bytes; the board's certificates name it as
-    their authority key identifier.
+    board_id: as typed at enrolment, usually the MAC address. root: its DICE root certificate,
+    DER. key_id: the root's subject key identifier, 20 bytes; the board's certificates name it as
+    their authority key identifier. application, labels: as the operator gave them. revocation:
+    None for an active board. enrolled_at (None for one that the C `submit` enrolled), first_seen
+    and last_seen (accepted), all seconds since 1970, UTC. last_verdict: `accepted`, or `refused`
+    and the checks that failed; None if none was ever given.
     """
 
     board_id: str
     root: bytes
     key_id: bytes
+    application: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    revocation: Revocation | None = None
+    enrolled_at: int | None = None
+    first_seen: int | None = None
+    last_seen: int | None = None
+    last_verdict: str | None = None
+
+    @property
+    def state(self) -> str:
+        return "active" if self.revocation is None else "revoked"
 
 
-def record_of(board_id: str, root_der: bytes) -> BoardRecord:
-    """The record of a board with this root certificate (DER).
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A verdict on a board. first_seen, last_seen: None if it was never accepted meanwhile."""
 
-    Raises EnrolmentError if the id cannot be one or the bytes are not a DICE certificate.
-    Not checked here: that it is a root.
-    """
-    if not 0 < len(board_id) <= _MAX_ID_CHARS or not board_id.isprintable():
-        raise EnrolmentError(
-            f"board id {board_id!r:.160}: expected 1 to {_MAX_ID_CHARS} printable characters"
-        )
-    try:
-        root = certificate.parse(root_der)
-    except certificate.CertificateError as error:
-        raise EnrolmentError(f"root certificate of {board_id}: {error}") from error
-    if not root.subject_key_id:
-        raise EnrolmentError(f"root certificate of {board_id}: no subject key identifier")
-    return BoardRecord(board_id, root.der, root.subject_key_id)
+    board_id: str
+    verdict: str
+    first_seen: int | None
+    last_seen: int | None
 
 
-def record_to_enrol(board_id: str, root_der: bytes) -> BoardRecord:
-    """As `record_of`, and the certificate must be a root: it passes every check of a chain with
-    itself as its issuer, its dates aside. Raises EnrolmentError."""
-    record = record_of(board_id, root_der)
-    root = certificate.parse(record.root)
-    failed = set(certificate.verify_chain(root, root, root.not_before)) - {"is-root"}
-    if failed:
-        raise EnrolmentError(
-            f"root certificate of {board_id}: not a root, failed {', '.join(sorted(failed))}"
-        )
-    return record
+Progress = Callable[[int], None]
 
 
 class Registry(ABC):
     """Every method raises RegistryError when the registry cannot answer now."""
 
-    @abstractmethod
-    async def enrol(self, board_id: str, root_der: bytes, *, replace: bool = False) -> bool:
-        """Enrol a board; True if the registry changed, False if it held just this already.
+    async def enrol(
+        self,
+        board_id: str,
+        root_der: bytes,
+        *,
+        application: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        replace: bool = False,
+    ) -> bool:
+        """Enrol one board; True if the registry changed.
 
-        Raises AlreadyEnrolledError if the id has another root and replace is not asked for, or
-        if the root is enrolled under another id (removing one would then leave the other);
-        EnrolmentError if the id or the certificate cannot be enrolled.
+        Raises EnrolmentError as `enrolment.Enrolment.of`, and what `enrol_all` raises.
+        """
+        board = Enrolment.of(board_id, root_der, application=application, labels=labels)
+        return await self.enrol_all([board], replace=replace) > 0
+
+    @abstractmethod
+    async def enrol_all(
+        self,
+        boards: Iterable[Enrolment],
+        *,
+        replace: bool = False,
+        progress: Progress = lambda count: None,
+    ) -> int:
+        """Enrol all of these boards or, if anything goes wrong, none of them.
+
+        Returns how many the registry did not hold just so already. boards is read once, in
+        another thread with SQLite; an error raised by it is passed on. progress(count) is called
+        now and then with the number of boards read so far.
+        Raises AlreadyEnrolledError if an id has another root and replace is not asked for, or if
+        a root is enrolled under another id (removing one would then leave the other);
+        RevokedError if a root is revoked.
         """
 
     @abstractmethod
     async def remove(self, board_id: str) -> bool:
-        """Remove a board; False if it was not enrolled."""
+        """Remove a board; False if it was not enrolled. A revocation of its root stays."""
+
+    @abstractmethod
+    async def revoke(self, board_id: str, revocation: Revocation) -> bool:
+        """No longer accept certificates of this board's root, also if it is enrolled again.
+
+        False if the board is not enrolled. Of a second revocation, the first one's reason stays.
+        """
+
+    @abstractmethod
+    async def reinstate(self, board_id: str) -> bool:
+        """Take back the revocation of a board's root, or of the root that a board had which was
+        removed since; False if there is none."""
 
     @abstractmethod
     def boards(self) -> AsyncIterator[BoardRecord]:
@@ -87,9 +138,13 @@ class Registry(ABC):
         """The board with this id."""
 
     @abstractmethod
-    async def root_by_key_id(self, key_id: bytes) -> BoardRecord | None:
+    async def root_by_key_id(self, key_id: bytes) -> EnrolledRoot | None:
         """The board whose root has this subject key identifier, in time that does not grow
-        with the number of boards."""
+        with the number of boards. None: it is certain that there is none."""
+
+    @abstractmethod
+    async def record(self, observations: Iterable[Observation]) -> None:
+        """Keep what was seen of these boards; those no longer enrolled are passed over."""
 
     @abstractmethod
     async def check(self) -> None:
@@ -99,8 +154,8 @@ class Registry(ABC):
     async def follow(self, caught_up: Callable[[], None]) -> None:
         """Take up what other programs write into the registry, until cancelled.
 
-        caught_up is called once, after everything already there has been taken up. A registry
-        that sees other programs' writes anyway returns at once.
+        caught_up is called once everything already there has been taken up, and may be called
+        again. A registry that sees other programs' writes anyway returns at once.
         """
 
     @abstractmethod

@@ -1,28 +1,32 @@
-"""The attestation server as a process: socket, HTTP by uvicorn, signals, the end.
+"""The attestation server as processes: sockets, HTTP by uvicorn, signals, the end.
 
 What is answered is `application`'s subject.
 """
 
 import asyncio
+import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from dice_auth.application import Application
-from dice_auth.listening import open_listener
+from dice_auth.http_protocol import KEEP_ALIVE_TIMEOUT_S, HttpProtocol, sweep
+from dice_auth.listening import open_listener, open_shared_listeners
+from dice_auth.metrics import Metrics
+from dice_auth.observations import Observations
 from dice_auth.registry import Registry
 from dice_auth.registry_url import open_registry
 from dice_auth.structured_log import log_event, log_to_stderr
+from dice_auth.workers import Workers
 
-HEADER_TIMEOUT_S = 10.0
-KEEP_ALIVE_TIMEOUT_S = 30
 SHUTDOWN_DEADLINE_S = 10
 # How long a starting server waits for the first look at what others wrote into the registry.
 _CATCH_UP_S = 2.0
+_MOST_DESCRIPTORS = 65_536
 
 Ready = Callable[[str, int], None]
 
@@ -34,63 +38,120 @@ async def serve(registry_url: str, host: str, port: int, *, ready: Ready | None 
     address it really has. Raises RegistryUrlError, RegistryError or ListenError, each a line.
     """
     log_to_stderr()
+    _raise_descriptor_limit()
     registry = open_registry(registry_url)
     try:
-        listener = open_listener(host, port)
-        await _serve_on(listener, registry, ready)
+        await _serve_on(open_listener(host, port), registry, Metrics(), ready=ready)
     finally:
         await registry.close()
 
 
-async def _serve_on(listener: socket.socket, registry: Registry, ready: Ready | None) -> None:
+def serve_with_workers(
+    registry_url: str, host: str, port: int, workers: int, *, ready: Ready | None = None
+) -> bool:
+    """As `serve`, in this many processes, until SIGTERM or SIGINT; see `Workers.run`."""
+    log_to_stderr()
+    _raise_descriptor_limit()
+    # What is wrong with it is said once, here.
+    asyncio.run(open_registry(registry_url).close())
+    listeners = open_shared_listeners(host, port, workers)
+    metrics = Metrics(workers)
+
+    def work(worker: int, alone: int) -> None:
+        metrics.use_row(worker)
+        asyncio.run(_serve_as_worker(registry_url, listeners[worker], metrics, alone))
+
+    _announce(listeners[0], ready)
+    try:
+        return Workers(workers, work).run()
+    finally:
+        for listener in listeners:
+            listener.close()
+
+
+async def _serve_as_worker(
+    registry_url: str, listener: socket.socket, metrics: Metrics, alone: int
+) -> None:
+    async with open_registry(registry_url) as registry:
+        await _serve_on(listener, registry, metrics, alone=alone)
+
+
+async def _serve_on(
+    listener: socket.socket,
+    registry: Registry,
+    metrics: Metrics,
+    *,
+    ready: Ready | None = None,
+    alone: int | None = None,
+) -> None:
+    """alone: a descriptor that is readable once nobody watches this worker any more."""
+    observations = Observations(registry, metrics.count_dropped_observations)
+    application = Application(registry, metrics, observations.note)
+    announce = partial(_announce, listener, ready) if alone is None else None
+    server = _Server(_config(application, metrics), announce, alone)
     caught_up = asyncio.Event()
-    following = asyncio.create_task(registry.follow(caught_up.set))
+    tasks = [
+        asyncio.create_task(work)
+        for work in (
+            registry.follow(caught_up.set),
+            observations.write_regularly(),
+            sweep(server),
+        )
+    ]
     try:
         with suppress(TimeoutError):
             async with asyncio.timeout(_CATCH_UP_S):
                 await caught_up.wait()
-        config = uvicorn.Config(
-            Application(registry),
-            http=_HttpProtocol,
-            ws="none",
-            lifespan="off",
-            interface="asgi3",
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_TIMEOUT_S,
-            timeout_graceful_shutdown=SHUTDOWN_DEADLINE_S,
-        )
-        server = _Server(config, ready)
-        try:
-            await server.serve(sockets=[listener])
-        except asyncio.CancelledError:
-            if server.started:
-                await server.shutdown(sockets=[listener])
-            raise
+        await server.run_on(listener)
     finally:
         listener.close()
-        following.cancel()
-        with suppress(asyncio.CancelledError):
-            await following
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await observations.write()
+
+
+def _config(application: Application, metrics: Metrics) -> uvicorn.Config:
+    protocol = partial(HttpProtocol, on_own_answer=metrics.count_answer)
+    return uvicorn.Config(
+        application,
+        http=protocol,  # type: ignore[arg-type]  # called as the class would be
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_TIMEOUT_S,
+        timeout_graceful_shutdown=SHUTDOWN_DEADLINE_S,
+    )
 
 
 class _Server(uvicorn.Server):
-    """Says when it listens, and ends on a signal without raising it again: exit code 0."""
+    """Says when it serves, and ends on a signal without raising it again: exit code 0."""
 
-    def __init__(self, config: uvicorn.Config, ready: Ready | None) -> None:
+    def __init__(
+        self, config: uvicorn.Config, announce: Callable[[], None] | None, alone: int | None
+    ) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._announce = announce
+        self._alone = alone
+
+    async def run_on(self, listener: socket.socket) -> None:
+        try:
+            await self.serve(sockets=[listener])
+        except asyncio.CancelledError:
+            if self.started:
+                await self.shutdown(sockets=[listener])
+            raise
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
-        for listener in sockets or ():
-            host, port = listener.getsockname()[:2]
-            log_event("listening", host=host, port=port)
-            if self._ready is not None:
-                self._ready(host, port)
+        # Only now is a signal handled.
+        if self._announce is not None:
+            self._announce()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -101,51 +162,35 @@ class _Server(uvicorn.Server):
             with suppress(ValueError, RuntimeError):
                 loop.add_signal_handler(number, self._end)
                 handled.append(number)
+        if self._alone is not None:
+            loop.add_reader(self._alone, self._end_alone, self._alone)
         try:
             yield
         finally:
             for number in handled:
                 loop.remove_signal_handler(number)
+            if self._alone is not None:
+                loop.remove_reader(self._alone)
 
     def _end(self) -> None:
         self.force_exit = self.should_exit
         self.should_exit = True
 
+    def _end_alone(self, alone: int) -> None:
+        asyncio.get_running_loop().remove_reader(alone)
+        self.should_exit = True
 
-class _HttpProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with a deadline for request headers, which it has not: a client that
-    connects and stays silent, or sends its headers a byte a minute, is closed."""
 
-    _deadline: asyncio.TimerHandle | None = None
+def _announce(listener: socket.socket, ready: Ready | None) -> None:
+    host, port = listener.getsockname()[:2]
+    log_event("listening", host=host, port=port)
+    if ready is not None:
+        ready(host, port)
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._start_deadline()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_deadline()
-        super().connection_lost(exc)
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._start_deadline()
-
-    def on_headers_complete(self) -> None:
-        self._stop_deadline()
-        super().on_headers_complete()
-
-    def _start_deadline(self) -> None:
-        if self._deadline is None:
-            self._deadline = self.loop.call_later(HEADER_TIMEOUT_S, self._too_late)
-
-    def _stop_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def _too_late(self) -> None:
-        self._deadline = None
-        peer = f"{self.client[0]}:{self.client[1]}" if self.client else None
-        log_event("headers-timeout", peer=peer)
-        # abort: what may be queued goes to a client that does not read or does not speak.
-        self.transport.abort()
+def _raise_descriptor_limit() -> None:
+    """A thousand silent clients must not use up what the others need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -2,30 +2,55 @@
 each other, and any number of processes may use it."""
 
 import asyncio
+import json
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
-from dice_auth.errors import AlreadyEnrolledError, RegistryError
-from dice_auth.registry import BoardRecord, Registry, record_to_enrol
-
-# user_version of a file = how many of these have run on it. Append only.
-_MIGRATIONS = (
-    """
-    CREATE TABLE boards (
-        id TEXT PRIMARY KEY,
-        key_id BLOB NOT NULL UNIQUE,
-        root BLOB NOT NULL
-    ) WITHOUT ROWID
-    """,
+from dice_auth import sqlite_batch
+from dice_auth.enrolment import Enrolment
+from dice_auth.errors import RegistryError
+from dice_auth.registry import (
+    BoardRecord,
+    EnrolledRoot,
+    Observation,
+    Progress,
+    Registry,
+    Revocation,
 )
+from dice_auth.sqlite_schema import migrate
+
 _WRITE_BUSY_S = 5.0
-# A lookup runs on the event loop; in write-ahead mode it waits only while the file is recovered.
-_READ_BUSY_S = 0.1
+# A lookup runs on the event loop, so it never waits inside SQLite: a file that is locked (by
+# its recovery after a crash, or by somebody's exclusive lock) is asked again a little later.
+_READ_BUSY_S = 0
+_READ_PAUSE_S = 0.02
+_READ_ATTEMPTS = 25
 _PAGE_ROWS = 500
-_COLUMNS = "SELECT id, root, key_id FROM boards "
+
+_Row = tuple[Any, ...]
+_T = TypeVar("_T")
+
+_FIND_ROOT = (
+    "SELECT boards.id, boards.root, revocations.key_id IS NOT NULL FROM boards"
+    " LEFT JOIN revocations USING (key_id) WHERE boards.key_id = ?"
+)
+_RECORDS = (
+    "SELECT id, root, boards.key_id, application, labels, reason, revoked_at, enrolled_at,"
+    " first_seen, last_seen, last_verdict FROM boards LEFT JOIN revocations USING (key_id)"
+    " LEFT JOIN observations ON observations.board_id = boards.id "
+)
+_OBSERVE = """
+    INSERT INTO observations (board_id, first_seen, last_seen, last_verdict)
+    SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM boards WHERE id = ?1)
+    ON CONFLICT (board_id) DO UPDATE SET
+        first_seen = coalesce(first_seen, excluded.first_seen),
+        last_seen = coalesce(excluded.last_seen, last_seen),
+        last_verdict = excluded.last_verdict
+"""
 
 
 class SqliteRegistry(Registry):
@@ -40,70 +65,87 @@ class SqliteRegistry(Registry):
             raise RegistryError(f"registry {path}: no such file")
         if not path.parent.is_dir():
             raise RegistryError(f"registry {path}: no directory {path.parent}")
-        with self._faults(), _connect(path, _WRITE_BUSY_S) as connection:
-            _migrate(connection)
+        with self._faults(), _connect(path) as connection:
+            migrate(connection)
 
-    async def enrol(self, board_id: str, root_der: bytes, *, replace: bool = False) -> bool:
-        record = record_to_enrol(board_id, root_der)
+    async def enrol_all(
+        self,
+        boards: Iterable[Enrolment],
+        *,
+        replace: bool = False,
+        progress: Progress = lambda count: None,
+    ) -> int:
         async with self._writing:
-            return await asyncio.to_thread(self._enrol, record, replace)
+            return await asyncio.to_thread(self._enrol_all, boards, replace, progress)
 
-    def _enrol(self, record: BoardRecord, replace: bool) -> bool:
-        with self._transaction() as connection:
-            same_id = _one(connection, "WHERE id = ?", record.board_id)
-            if same_id == record:
-                return False
-            if same_id is not None and not replace:
-                raise AlreadyEnrolledError(
-                    f"{record.board_id} is already enrolled, with another root certificate"
-                )
-            same_root = _one(connection, "WHERE key_id = ?", record.key_id)
-            if same_root is not None and same_root.board_id != record.board_id:
-                raise AlreadyEnrolledError(
-                    f"the root certificate of {record.board_id} is already enrolled,"
-                    f" as {same_root.board_id}"
-                )
-            connection.execute(
-                "INSERT OR REPLACE INTO boards (id, root, key_id) VALUES (?, ?, ?)",
-                (record.board_id, record.root, record.key_id),
-            )
-            return True
+    def _enrol_all(self, boards: Iterable[Enrolment], replace: bool, progress: Progress) -> int:
+        with self._writer() as connection:
+            sqlite_batch.collect(connection, boards, progress)
+            with _transaction(connection):
+                return sqlite_batch.take_over(connection, replace)
 
     async def remove(self, board_id: str) -> bool:
-        async with self._writing:
-            return await asyncio.to_thread(self._remove, board_id)
-
-    def _remove(self, board_id: str) -> bool:
-        with self._transaction() as connection:
+        def work(connection: sqlite3.Connection) -> bool:
+            connection.execute("DELETE FROM observations WHERE board_id = ?", (board_id,))
             return connection.execute("DELETE FROM boards WHERE id = ?", (board_id,)).rowcount > 0
+
+        return await self._write(work)
+
+    async def revoke(self, board_id: str, revocation: Revocation) -> bool:
+        def work(connection: sqlite3.Connection) -> bool:
+            connection.execute(
+                "INSERT OR IGNORE INTO revocations (key_id, board_id, reason, revoked_at)"
+                " SELECT key_id, id, ?, ? FROM boards WHERE id = ?",
+                (revocation.reason, revocation.at, board_id),
+            )
+            return _exists(connection, board_id)
+
+        return await self._write(work)
+
+    async def reinstate(self, board_id: str) -> bool:
+        def work(connection: sqlite3.Connection) -> bool:
+            deleted = connection.execute(
+                "DELETE FROM revocations WHERE key_id IN (SELECT key_id FROM boards WHERE id = ?1)"
+                " OR board_id = ?1 AND NOT EXISTS (SELECT 1 FROM boards WHERE id = ?1)",
+                (board_id,),
+            )
+            return deleted.rowcount > 0
+
+        return await self._write(work)
 
     async def boards(self) -> AsyncIterator[BoardRecord]:
         last = ""
         while True:
-            with self._faults():
-                page = [
-                    BoardRecord(*row)
-                    for row in self._read_connection().execute(
-                        _COLUMNS + "WHERE id > ? ORDER BY id LIMIT ?", (last, _PAGE_ROWS)
-                    )
-                ]
-            for record in page:
-                yield record
+            page = await self._read(_RECORDS + "WHERE id > ? ORDER BY id LIMIT ?", last, _PAGE_ROWS)
+            for row in page:
+                yield _record(row)
             if len(page) < _PAGE_ROWS:
                 return
-            last = page[-1].board_id
+            last = page[-1][0]
 
     async def get(self, board_id: str) -> BoardRecord | None:
-        with self._faults():
-            return _one(self._read_connection(), "WHERE id = ?", board_id)
+        rows = await self._read(_RECORDS + "WHERE id = ?", board_id)
+        return _record(rows[0]) if rows else None
 
-    async def root_by_key_id(self, key_id: bytes) -> BoardRecord | None:
-        with self._faults():
-            return _one(self._read_connection(), "WHERE key_id = ?", key_id)
+    async def root_by_key_id(self, key_id: bytes) -> EnrolledRoot | None:
+        rows = await self._read(_FIND_ROOT, key_id)
+        if not rows:
+            return None
+        board_id, root, revoked = rows[0]
+        return EnrolledRoot(board_id, root, revoked == 1)
+
+    async def record(self, observations: Iterable[Observation]) -> None:
+        rows = [
+            (each.board_id, each.first_seen, each.last_seen, each.verdict) for each in observations
+        ]
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.executemany(_OBSERVE, rows)
+
+        await self._write(work)
 
     async def check(self) -> None:
-        with self._faults():
-            self._read_connection().execute("SELECT 1 FROM boards LIMIT 1").fetchall()
+        await self._read("SELECT 1 FROM boards LIMIT 1")
 
     async def follow(self, caught_up: Callable[[], None]) -> None:
         caught_up()
@@ -113,13 +155,25 @@ class SqliteRegistry(Registry):
             self._reader.close()
             self._reader = None
 
+    async def _read(self, query: str, *values: object) -> list[_Row]:
+        for _ in range(_READ_ATTEMPTS):
+            try:
+                return self._read_connection().execute(query, values).fetchall()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise self._fault(error) from error
+            except (sqlite3.Error, OSError) as error:
+                raise self._fault(error) from error
+            await asyncio.sleep(_READ_PAUSE_S)
+        raise RegistryError(f"registry {self._path}: database is locked")
+
     def _read_connection(self) -> sqlite3.Connection:
         """The connection for lookups, opened anew if another file has taken the path.
 
         SQLite itself would go on answering from a file that has been deleted: boards removed
         from its successor would still be accepted.
         """
-        found = self._path.stat()
+        found = os.stat(self._path)
         if self._reader is None or self._reader_file != (found.st_dev, found.st_ino):
             if self._reader is not None:
                 self._reader.close()
@@ -129,58 +183,71 @@ class SqliteRegistry(Registry):
             self._reader_file = (found.st_dev, found.st_ino)
         return self._reader
 
+    async def _write(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """What `work` returns, done in one transaction and in another thread."""
+
+        def run() -> _T:
+            with self._writer() as connection, _transaction(connection):
+                return work(connection)
+
+        async with self._writing:
+            return await asyncio.to_thread(run)
+
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """A short-lived writing connection, its transaction committed unless an error passes."""
+    def _writer(self) -> Iterator[sqlite3.Connection]:
+        """A short-lived connection for writing, to the file as long as it is there."""
         with self._faults():
             os.stat(self._path)
-            with _connect(self._path, _WRITE_BUSY_S) as connection:
-                connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield connection
-                except BaseException:
-                    connection.rollback()
-                    raise
-                connection.commit()
+            with _connect(self._path) as connection:
+                yield connection
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise RegistryError(f"registry {self._path}: {reason}") from error
+            raise self._fault(error) from error
+
+    def _fault(self, error: sqlite3.Error | OSError) -> RegistryError:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        return RegistryError(f"registry {self._path}: {reason}")
 
 
 @contextmanager
-def _connect(path: Path, busy_s: float) -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(path, timeout=busy_s, isolation_level=None)
+def _connect(path: Path) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(path, timeout=_WRITE_BUSY_S, isolation_level=None)
     try:
         yield connection
     finally:
         connection.close()
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
-    if _user_version(connection) == len(_MIGRATIONS):
-        return
-    connection.execute("PRAGMA journal_mode = WAL")
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Committed at its end, undone if an error passes."""
     connection.execute("BEGIN IMMEDIATE")
-    version = _user_version(connection)
-    if version > len(_MIGRATIONS):
-        raise sqlite3.DatabaseError(
-            f"schema version {version}, this program knows up to {len(_MIGRATIONS)}"
-        )
-    for statement in _MIGRATIONS[version:]:
-        connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
+    try:
+        yield
+    except BaseException:
+        connection.rollback()
+        raise
     connection.commit()
 
 
-def _user_version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+def _exists(connection: sqlite3.Connection, board_id: str) -> bool:
+    return (
+        connection.execute("SELECT 1 FROM boards WHERE id = ?", (board_id,)).fetchone() is not None
+    )
 
 
-def _one(connection: sqlite3.Connection, where: str, value: str | bytes) -> BoardRecord | None:
-    row = connection.execute(_COLUMNS + where, (value,)).fetchone()
-    return None if row is None else BoardRecord(*row)
+def _record(row: _Row) -> BoardRecord:
+    board_id, root, key_id, application, labels, reason, revoked_at, *seen = row
+    return BoardRecord(
+        board_id,
+        root,
+        key_id,
+        application,
+        json.loads(labels) if labels else {},
+        None if reason is None else Revocation(reason, revoked_at),
+        *seen,
+    )

@@ -8,12 +8,16 @@ sends the certificate. It is public and constant; in protocol 1 that is all ther
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dice import certificate
+from dice import certificate, chain
+from dice_auth.certificate_reading import read_certificate
 from dice_auth.registry import Registry
 
-# With what `verify_chain` names, these are all the checks that a refusal can name.
+# Checks of the request and of the registry; those of the chain are `dice.chain`'s.
 NO_CERTIFICATE = "no-certificate"
 NOT_ENROLLED = "not-enrolled"
+REVOKED = "revoked"
+# All that a refusal can name.
+CHECKS = (NO_CERTIFICATE, NOT_ENROLLED, REVOKED, *chain.CHECKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,11 @@ class Verdict:
     def accepted(self) -> bool:
         return self.board_id is not None and not self.failed
 
+    @property
+    def text(self) -> str:
+        """`accepted`, or `refused` and the checks that failed."""
+        return "accepted" if self.accepted else f"refused: {', '.join(self.failed)}"
+
 
 async def verify_request_body(body: bytes, registry: Registry, now: datetime) -> Verdict:
     """The verdict on the first PEM certificate in a body; text before it is skipped.
@@ -40,13 +49,20 @@ async def verify_request_body(body: bytes, registry: Registry, now: datetime) ->
     is no verdict.
     """
     try:
-        presented = certificate.parse(certificate.from_pem(body))
+        presented = read_certificate(certificate.from_pem(body))
     except certificate.CertificateError as error:
         return Verdict(None, (NO_CERTIFICATE,), str(error))
     key_id = presented.authority_key_id
-    record = await registry.root_by_key_id(key_id) if key_id else None
-    if record is None:
+    enrolled = await registry.root_by_key_id(key_id) if key_id else None
+    if enrolled is None:
         return Verdict(None, (NOT_ENROLLED,))
-    root = certificate.parse(record.root)
-    failed = certificate.verify_chain(presented, root, tuple(now.astimezone(UTC).timetuple()[:6]))
-    return Verdict(record.board_id, tuple(failed))
+    root = read_certificate(enrolled.root)
+    failed = certificate.verify_chain(presented, root, _fields(now))
+    if enrolled.revoked:
+        failed.append(REVOKED)
+    return Verdict(enrolled.board_id, tuple(failed))
+
+
+def _fields(now: datetime) -> tuple[int, ...]:
+    utc = now.astimezone(UTC)
+    return utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second

@@ -21,7 +21,9 @@ _COMMANDS = {
     "gen-cert": "ota_cli.registry:gen_cert",
     "image": "ota_cli.image:image",
     "list": "ota_cli.registry:list_boards",
-    "submit": "ota_cli.registry:submit",
+    "revoke": "ota_cli.registry:revoke",
+    "show": "ota_cli.registry:show",
+    "submit": "ota_cli.submit:submit",
     "update": "ota_cli.update:update",
 }
 

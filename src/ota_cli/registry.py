@@ -1,9 +1,13 @@
-"""`submit`, `list`, `del`, `gen-cert`: the registry of boards, as the originals' programs."""
+"""`list`, `show`, `del`, `revoke`, `gen-cert`: the registry of boards, as the originals' programs
+where they had one."""
 
 import asyncio
+import json
 import os
 import sys
+import time
 from collections.abc import Coroutine
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import click
@@ -12,6 +16,7 @@ from rich.table import Table
 from dice import certificate
 from dice_auth import enrolment
 from dice_auth.errors import DiceAuthError, EnrolmentError
+from dice_auth.registry import BoardRecord, Revocation
 from dice_auth.registry_url import open_registry
 from ota_cli import output
 from ota_cli.errors import EXIT_USAGE, CommandError
@@ -19,6 +24,7 @@ from ota_cli.errors import EXIT_USAGE, CommandError
 _T = TypeVar("_T")
 
 DEFAULT_REGISTRY = "sqlite:///dice_auth.sqlite"
+_MOST_REASON_CHARS = 200
 
 
 def default_registry() -> str:
@@ -36,64 +42,119 @@ registry_option = click.option(
 )
 
 
-@click.command()
-@click.argument("mac")
-@registry_option
-def submit(mac: str, registry: str) -> None:
-    """Enrol the board with this MAC address (aa:bb:cc:dd:ee:ff).
-
-    The root certificate is derived from the MAC, which is public: it labels the board and
-    proves nothing about it.
-    """
-    root = _root_certificate(mac)
-
-    async def enrol() -> bool:
-        async with open_registry(registry) as boards:
-            return await boards.enrol(mac, root)
-
-    changed = _run(enrol())
-    output.say(f"{mac} enrolled" if changed else f"{mac} was enrolled already")
-
-
 @click.command("list")
 @registry_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 def list_boards(registry: str, as_json: bool) -> None:
     """List the enrolled boards."""
+    run(_print_json(registry) if as_json else _print_table(registry))
 
-    async def read() -> list[dict[str, str]]:
-        async with open_registry(registry, create=False) as boards:
-            return [
-                {"id": record.board_id, "key_id": record.key_id.hex()}
-                async for record in boards.boards()
-            ]
 
-    records = _run(read())
-    if as_json:
-        output.print_json(records)
-        return
+async def _print_json(registry: str) -> None:
+    """One array, an element a line, written while it is read: a registry may be large."""
+    async with open_registry(registry, create=False) as boards:
+        separator = "[\n"
+        async for record in boards.boards():
+            sys.stdout.write(separator + json.dumps(_fields(record)))
+            separator = ",\n"
+        sys.stdout.write("[]\n" if separator == "[\n" else "\n]\n")
+
+
+async def _print_table(registry: str) -> None:
+    async with open_registry(registry, create=False) as boards:
+        records = [record async for record in boards.boards()]
     if not records:
         output.say("no board is enrolled")
         return
-    table = Table("id", "key id", box=None, pad_edge=False)
+    table = Table(
+        "id", "state", "application", "last seen", "last verdict", box=None, pad_edge=False
+    )
     for record in records:
-        table.add_row(output.printable(record["id"]), record["key_id"])
+        table.add_row(
+            output.printable(record.board_id),
+            record.state,
+            output.printable(record.application) or "-",
+            _time(record.last_seen) or "-",
+            record.last_verdict or "-",
+        )
     output.console.print(table)
+
+
+@click.command()
+@click.argument("mac")
+@registry_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def show(mac: str, registry: str, as_json: bool) -> None:
+    """Show what is known of a board, by its id as typed at enrolment."""
+
+    async def read() -> BoardRecord | None:
+        async with open_registry(registry, create=False) as boards:
+            return await boards.get(mac)
+
+    record = run(read())
+    if record is None:
+        raise CommandError(f"{mac} is not enrolled")
+    if as_json:
+        output.print_json(_fields(record) | {"root": certificate.to_pem(record.root)})
+        return
+    fields = _fields(record)
+    fields["labels"] = ", ".join(f"{name}={value}" for name, value in record.labels.items())
+    output.print_fields({name.replace("_", " "): value for name, value in fields.items()})
 
 
 @click.command("del")
 @click.argument("mac")
 @registry_option
 def delete(mac: str, registry: str) -> None:
-    """Remove a board, by its id as typed at enrolment."""
+    """Remove a board, by its id as typed at enrolment.
+
+    It can be enrolled again, unless it was revoked. Revoke a board that was stolen.
+    """
 
     async def remove() -> bool:
         async with open_registry(registry, create=False) as boards:
             return await boards.remove(mac)
 
-    if not _run(remove()):
+    if not run(remove()):
         raise CommandError(f"{mac} is not enrolled")
     output.say(f"{mac} removed")
+
+
+@click.command()
+@click.argument("mac")
+@registry_option
+@click.option("--reason", metavar="TEXT", help="Why; kept, and shown by `show`.")
+@click.option("--undo", is_flag=True, help="Take the revocation back.")
+def revoke(mac: str, registry: str, reason: str | None, undo: bool) -> None:
+    """Refuse a board from now on, by its id as typed at enrolment.
+
+    What is revoked is the key of its root certificate: the board stays refused if it is removed
+    and enrolled again.
+    """
+    if undo:
+        if reason is not None:
+            raise CommandError("--undo takes no --reason", EXIT_USAGE)
+        if not run(_reinstate(mac, registry)):
+            raise CommandError(f"{mac} is not revoked")
+        output.say(f"{mac} is active again")
+        return
+    if not reason or not reason.isprintable() or len(reason) > _MOST_REASON_CHARS:
+        raise CommandError(
+            f"--reason: expected one line of 1 to {_MOST_REASON_CHARS} characters", EXIT_USAGE
+        )
+    if not run(_revoke(mac, registry, reason)):
+        raise CommandError(f"{mac} is not enrolled")
+    output.say(f"{mac} revoked")
+
+
+async def _revoke(mac: str, registry: str, reason: str) -> bool:
+    async with open_registry(registry, create=False) as boards:
+        return await boards.revoke(mac, Revocation(reason, int(time.time())))
+
+
+async def _reinstate(mac: str, registry: str) -> bool:
+    async with open_registry(registry, create=False) as boards:
+        return await boards.reinstate(mac)
 
 
 @click.command("gen-cert")
@@ -101,7 +162,10 @@ def delete(mac: str, registry: str) -> None:
 @click.option("--pem", is_flag=True, help="PEM instead of DER.")
 def gen_cert(mac: str, pem: bool) -> None:
     """Write a board's root certificate to standard output, from its MAC."""
-    root = _root_certificate(mac)
+    try:
+        root = enrolment.root_certificate_for_mac(enrolment.parse_mac(mac))
+    except EnrolmentError as error:
+        raise CommandError(str(error), EXIT_USAGE) from None
     if pem:
         click.echo(certificate.to_pem(root), nl=False)
         return
@@ -110,15 +174,35 @@ def gen_cert(mac: str, pem: bool) -> None:
     sys.stdout.buffer.write(root)
 
 
-def _root_certificate(mac: str) -> bytes:
-    try:
-        return enrolment.root_certificate_for_mac(enrolment.parse_mac(mac))
-    except EnrolmentError as error:
-        raise CommandError(str(error), EXIT_USAGE) from None
-
-
-def _run(work: Coroutine[Any, Any, _T]) -> _T:
+def run(work: Coroutine[Any, Any, _T]) -> _T:
+    """Work on a registry; what it raises becomes the command's one line."""
     try:
         return asyncio.run(work)
+    except EnrolmentError as error:
+        raise CommandError(str(error), EXIT_USAGE) from None
     except DiceAuthError as error:
         raise CommandError(str(error)) from None
+
+
+def _fields(record: BoardRecord) -> dict[str, Any]:
+    revocation = record.revocation
+    return {
+        "id": record.board_id,
+        "key_id": record.key_id.hex(),
+        "state": record.state,
+        "revoked_at": None if revocation is None else _time(revocation.at),
+        "reason": None if revocation is None else revocation.reason,
+        "application": record.application,
+        "labels": dict(record.labels),
+        "enrolled_at": _time(record.enrolled_at),
+        "first_seen": _time(record.first_seen),
+        "last_seen": _time(record.last_seen),
+        "last_verdict": record.last_verdict,
+    }
+
+
+def _time(seconds: int | None) -> str | None:
+    """RFC 3339, UTC."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -60,18 +60,21 @@ def verify(public_key, digest, r, s):
     public_key: 65 or 33 bytes. digest: 32, 48 or 64 bytes, else ValueError. False for whatever
     else is wrong: r or s out of range, bytes that are no point of the curve.
     """
+    if backend.is_native():
+        _check_digest(digest)
+        return _is_in_range(r, s) and _implementation().verify(public_key, digest, r, s)
     return steps.run(verify_steps(public_key, digest, r, s))
 
 
 def verify_steps(public_key, digest, r, s):
     """`verify` as a generator."""
     _check_digest(digest)
-    if not (0 < r < ORDER and 0 < s < ORDER):
+    if not _is_in_range(r, s):
         return False
     if backend.is_native():
-        from .p256_native import verify_steps as implementation
-    else:
-        from .p256_verify import verify_steps as implementation
+        return _implementation().verify(public_key, digest, r, s)
+    from .p256_verify import verify_steps as implementation
+
     return (yield from implementation(public_key, digest, r, s))
 
 
@@ -97,6 +100,21 @@ def decompress(public_key):
     if point is None:
         raise ValueError("not a point of P-256")
     return b"\x04" + point[0].to_bytes(32, "big") + point[1].to_bytes(32, "big")
+
+
+def is_point(public_key):
+    """Whether these bytes are an uncompressed point of the curve, not infinity."""
+    if len(public_key) != 65 or public_key[0] != 4:
+        return False
+    from . import p256_curve
+
+    x = int.from_bytes(bytes(public_key[1:33]), "big")
+    y = int.from_bytes(bytes(public_key[33:]), "big")
+    return max(x, y) < p256_curve.PRIME and p256_curve.is_on_curve(x, y)
+
+
+def _is_in_range(r, s):
+    return 0 < r < ORDER and 0 < s < ORDER
 
 
 def _check_private_key(private_key):

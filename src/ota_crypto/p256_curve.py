@@ -6,6 +6,17 @@ Cryptography, 3.2.2. Not constant-time: Python's integers are not.
 
 # SP 800-186, 3.2.1.3
 PRIME = 0xFFFFFFFF00000001000000000000000000000000FFFFFFFFFFFFFFFFFFFFFFFF
+_B = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
+
+
+def square_of_y(x):
+    """What the square of y is at this x, if there is such a point. SP 800-186, 2.1.1."""
+    return (x * x * x - 3 * x + _B) % PRIME
+
+
+def is_on_curve(x, y):
+    """Whether (x, y), both below the prime, is a point."""
+    return y * y % PRIME == square_of_y(x)
 
 
 def double(point):

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 _CURVE = ec.SECP256R1()
 _HASHES = {32: hashes.SHA256, 48: hashes.SHA384, 64: hashes.SHA512}
+_PREHASHED = {size: ec.ECDSA(Prehashed(made())) for size, made in _HASHES.items()}
 
 
 def public_key_steps(private_key):
@@ -33,13 +34,11 @@ def sign_steps(private_key, digest, hash_name):
     return decode_dss_signature(key.sign(bytes(digest), algorithm))
 
 
-def verify_steps(public_key, digest, r, s):
+def verify(public_key, digest, r, s):
     """See `p256.verify`; r and s are known to be in range."""
     try:
         key = ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, bytes(public_key))
-        algorithm = ec.ECDSA(Prehashed(_HASHES[len(digest)]()))
-        key.verify(encode_dss_signature(r, s), bytes(digest), algorithm)
+        key.verify(encode_dss_signature(r, s), bytes(digest), _PREHASHED[len(digest)])
     except (InvalidSignature, ValueError):
         return False
     return True
-    yield

@@ -5,10 +5,7 @@ Nothing is secret here: branches follow the numbers. Both scalars share their do
 
 from .p256 import ORDER
 from .p256_comb import HALF, comb_point, signed_digits
-from .p256_curve import PRIME, add_affine, double, power_steps
-
-# SP 800-186, 3.2.1.3
-_B = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
+from .p256_curve import PRIME, add_affine, double, power_steps, square_of_y
 
 
 def verify_steps(public_key, digest, r, s):
@@ -39,7 +36,7 @@ def decode_point_steps(encoded):
     x = int.from_bytes(bytes(encoded[1:33]), "big")
     if x >= PRIME:
         return None
-    square = (x * x * x - 3 * x + _B) % PRIME
+    square = square_of_y(x)
     if form == 4:
         y = int.from_bytes(bytes(encoded[33:]), "big")
     else:

@@ -8,15 +8,15 @@ import pytest
 from dice_auth import redis_registry, sqlite_registry
 from dice_auth.errors import AlreadyEnrolledError, EnrolmentError
 from dice_auth.registry import Registry
-from dice_auth.registry_url import open_registry
 from tests.dice_auth.boards import board
+from tests.dice_auth.following import followed
 
 FIRST, SECOND = board(1), board(2)
 
 
 def with_registry(url: str, work: Callable[[Registry], Awaitable[None]]) -> None:
     async def run() -> None:
-        async with open_registry(url) as registry:
+        async with followed(url) as registry:
             await work(registry)
 
     asyncio.run(run())
@@ -29,7 +29,10 @@ def test_an_enrolled_board_is_found_by_its_id_and_by_its_key_id(registry_url: st
         assert by_key_id is not None
         assert by_key_id.board_id == FIRST.board_id
         assert by_key_id.root == FIRST.root
-        assert await registry.get(FIRST.board_id) == by_key_id
+        assert not by_key_id.revoked
+        record = await registry.get(FIRST.board_id)
+        assert record is not None
+        assert (record.root, record.key_id) == (FIRST.root, FIRST.key_id)
 
     with_registry(registry_url, work)
 

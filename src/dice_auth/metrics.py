@@ -1,0 +1,107 @@
+"""What the server counts, for all of its workers together, in the form Prometheus reads.
+
+Each worker counts in a row of its own in shared memory; whichever worker is asked adds the rows
+up. A worker that takes a dead one's place goes on in its row, so that no counter goes back.
+"""
+
+import mmap
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+from dice_auth.verification import CHECKS
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+STATUSES = (200, 400, 401, 404, 405, 408, 413, 500, 503)
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_VALUE_BYTES = 8
+
+# The columns of a row
+_STATUS_AT = 0
+_CHECK_AT = _STATUS_AT + len(STATUSES)
+_BUCKET_AT = _CHECK_AT + len(CHECKS)
+_SECONDS_AT = _BUCKET_AT + len(_SECONDS) + 1
+_FAULTS_AT = _SECONDS_AT + 1
+_DROPPED_AT = _FAULTS_AT + 1
+_COLUMNS = _DROPPED_AT + 1
+
+_STATUS_COLUMN = {status: _STATUS_AT + at for at, status in enumerate(STATUSES)}
+_CHECK_COLUMN = {check: _CHECK_AT + at for at, check in enumerate(CHECKS)}
+
+
+class Metrics(Collector):
+    """workers: how many rows. Made before the workers are; each then takes its row with `of`."""
+
+    def __init__(self, workers: int = 1) -> None:
+        self._workers = workers
+        self._values = memoryview(mmap.mmap(-1, workers * _COLUMNS * _VALUE_BYTES)).cast("d")
+        self._row = self._values[:_COLUMNS]
+
+    def use_row(self, worker: int) -> None:
+        """Count as worker number 0, 1, ... from now on."""
+        self._row = self._values[worker * _COLUMNS : (worker + 1) * _COLUMNS]
+
+    def count_answer(self, status: int) -> None:
+        """status: one of STATUSES."""
+        self._row[_STATUS_COLUMN[status]] += 1
+
+    def count_verdict(self, failed: Sequence[str], seconds: float) -> None:
+        """failed: names of `verification.CHECKS`. seconds: what the verdict took."""
+        for check in failed:
+            self._row[_CHECK_COLUMN[check]] += 1
+        self._row[_BUCKET_AT + bisect_left(_SECONDS, seconds)] += 1
+        self._row[_SECONDS_AT] += seconds
+
+    def count_registry_fault(self) -> None:
+        self._row[_FAULTS_AT] += 1
+
+    def count_dropped_observations(self, count: int) -> None:
+        self._row[_DROPPED_AT] += count
+
+    def exposition(self) -> bytes:
+        """All metrics as text, of type CONTENT_TYPE."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(self)
+        return generate_latest(registry)
+
+    def collect(self) -> Iterable[Metric]:
+        total = [sum(self._values[at::_COLUMNS]) for at in range(_COLUMNS)]
+        answers = CounterMetricFamily(
+            "dice_auth_http_responses", "HTTP answers by status", labels=["status"]
+        )
+        for status, at in _STATUS_COLUMN.items():
+            answers.add_metric([str(status)], total[at])
+        yield answers
+        failed = CounterMetricFamily(
+            "dice_auth_failed_checks",
+            "Checks that failed in refused certificates; one refusal may fail several",
+            labels=["check"],
+        )
+        for check, at in _CHECK_COLUMN.items():
+            failed.add_metric([check], total[at])
+        yield failed
+        buckets, below = [], 0.0
+        for at, limit in enumerate((*_SECONDS, float("inf"))):
+            below += total[_BUCKET_AT + at]
+            buckets.append((str(limit) if limit != float("inf") else "+Inf", below))
+        yield HistogramMetricFamily(
+            "dice_auth_verdict_seconds",
+            "Time from a whole request to its verdict",
+            buckets=buckets,
+            sum_value=total[_SECONDS_AT],
+        )
+        yield CounterMetricFamily(
+            "dice_auth_registry_faults",
+            "Requests the registry could not answer",
+            value=total[_FAULTS_AT],
+        )
+        yield CounterMetricFamily(
+            "dice_auth_observations_dropped",
+            "Boards seen that were not noted down, because too many waited to be",
+            value=total[_DROPPED_AT],
+        )

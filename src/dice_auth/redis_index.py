@@ -1,0 +1,167 @@
+"""Taking up what the originals' tools write into Redis, by themselves and from key to key id.
+
+One process at a time does it for all: the follower. It goes over all boards again and again,
+slowly (SCAN), and looks at single ones at once where Redis tells of changes (keyspace events,
+`notify-keyspace-events Kgh`). The work is in Redis; only what changed comes here.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+
+from dice import certificate
+from dice_auth import redis_scripts
+from dice_auth.certificate_reading import read_certificate
+from dice_auth.enrolment import check_board_id, key_id_of
+from dice_auth.errors import EnrolmentError, RegistryError
+from dice_auth.redis_connection import RedisConnection
+from dice_auth.structured_log import log_event
+
+_PAGE_KEYS = 200
+_PAUSE_S = 0.5
+# A pass over a large registry is followed by a pause that keeps it to a tenth of the time.
+_PAUSE_FACTOR = 9
+# How long a follower that died is waited for; it says that it lives at every page.
+_LEASE_MS = 1000
+_SLOW_PASS_S = 1.0
+
+
+class RedisIndex:
+    """Follows one Redis until it is cancelled."""
+
+    def __init__(self, connection: RedisConnection) -> None:
+        self._connection = connection
+        self._token = secrets.token_hex(8)
+        self._hint_given = False
+
+    async def follow(self, caught_up: Callable[[], None]) -> None:
+        """Returns only if cancelled. A Redis that does not answer is logged once and waited for."""
+        reachable = True
+        task = asyncio.current_task()
+        # The client library can swallow a cancellation that meets it in the middle of a command.
+        while task is None or not task.cancelling():
+            try:
+                with self._connection.faults():
+                    await self._follow_once(caught_up)
+                reachable = True
+            except RegistryError as error:
+                if reachable:
+                    log_event("registry-fault", level=logging.WARNING, reason=str(error))
+                reachable = False
+                await asyncio.sleep(_PAUSE_S)
+
+    async def _follow_once(self, caught_up: Callable[[], None]) -> None:
+        """A pass and the pause after it, if this is the follower; else a pause."""
+        if not await self._leads():
+            if await self._connection.ours.exists(redis_scripts.COMPLETE):
+                caught_up()
+            await asyncio.sleep(_PAUSE_S)
+            return
+        events = self._connection.theirs.pubsub()
+        try:
+            # First the ear, then the pass: a change in between is seen by one of them.
+            await events.psubscribe(f"__keyspace@{self._connection.database}__:*")
+            started = time.monotonic()
+            if await self._index_all():
+                caught_up()
+            passed_s = time.monotonic() - started
+            await self._hint(passed_s)
+            await self._listen(events, time.monotonic() + max(_PAUSE_S, passed_s * _PAUSE_FACTOR))
+        finally:
+            await events.aclose()  # type: ignore[no-untyped-call]
+
+    async def _leads(self) -> bool:
+        answer = await self._connection.run(redis_scripts.LEAD, self._token, _LEASE_MS)
+        return bool(answer == 1)
+
+    async def _index_all(self) -> bool:
+        """One pass: index what is new or changed, forget what is gone.
+
+        False if it came to nothing: another process follows now, or our database was emptied
+        meanwhile, and boards of earlier pages may be missing.
+        """
+        mark = f"{redis_scripts.MARK_PREFIX}{self._token}"
+        await self._connection.ours.set(mark, 1, ex=3600)
+        cursor, present = b"0", 0
+        while True:
+            cursor, count, *changed = await self._connection.run(
+                redis_scripts.CHANGES, cursor, _PAGE_KEYS
+            )
+            present += count
+            await self._take_up(changed)
+            if cursor == b"0":
+                break
+            if not await self._leads():
+                return False
+        if await self._connection.ours.hlen(redis_scripts.INDEXED) > present:
+            await self._forget_missing()
+        return bool(await self._connection.run(redis_scripts.FINISH_PASS, mark))
+
+    async def _take_up(self, changed: Sequence[bytes]) -> None:
+        """changed: id, fingerprint, PEM, and so on."""
+        entries: list[bytes] = []
+        for board_id, fingerprint, pem in zip(*[iter(changed)] * 3, strict=True):
+            entries += (board_id, fingerprint, _key_id(board_id, pem))
+        if entries:
+            await self._connection.run(redis_scripts.INDEX, *entries)
+
+    async def _forget_missing(self) -> None:
+        cursor = b"0"
+        while True:
+            cursor = await self._connection.run(redis_scripts.FORGET, cursor, _PAGE_KEYS)
+            if cursor == b"0":
+                return
+
+    async def _listen(self, events: PubSub, until: float) -> None:
+        """Look at the boards whose keys change, until it is time for the next pass."""
+        while (left_s := until - time.monotonic()) > 0:
+            event: dict[str, Any] | None = await events.get_message(
+                ignore_subscribe_messages=True, timeout=min(left_s, _LEASE_MS / 4000)
+            )
+            if event is not None:
+                board_id = event["channel"].partition(b"__:")[2]
+                await self._take_up(await self._connection.run(redis_scripts.CHANGE, board_id))
+            elif not await self._leads():
+                return
+
+    async def _hint(self, passed_s: float) -> None:
+        """Say once that C-enrolled boards are found late, and what would change that."""
+        if passed_s < _SLOW_PASS_S or self._hint_given:
+            return
+        self._hint_given = True
+        try:
+            flags = (await self._connection.theirs.config_get("notify-keyspace-events")).popitem()[
+                1
+            ]
+        except (RedisError, ValueError):
+            return
+        flags = str(flags)
+        if "K" not in flags or not ("A" in flags or {"g", "h"} <= set(flags)):
+            log_event(
+                "registry-scan-slow",
+                level=logging.WARNING,
+                seconds=round(passed_s, 1),
+                hint="boards enrolled by the C tools are found after a scan;"
+                " `CONFIG SET notify-keyspace-events Kgh` in Redis has them found at once",
+            )
+
+
+def _key_id(board_id: bytes, pem: bytes) -> bytes:
+    """The root's key id in hex; empty if the entry is no board's, which is then named once."""
+    try:
+        name = board_id.decode("utf-8")
+        check_board_id(name)
+        return key_id_of(name, read_certificate(certificate.from_pem(pem))).hex().encode()
+    except (EnrolmentError, certificate.CertificateError, UnicodeDecodeError):
+        log_event(
+            "registry-entry-unreadable",
+            level=logging.WARNING,
+            board=board_id.decode("utf-8", "replace"),
+        )
+        return b""

@@ -1,0 +1,253 @@
+"""What the Redis registry does inside Redis, so that it is one step for everybody else.
+
+A script runs on a connection to our own database and selects the originals' where it needs it
+(`SELECT` inside a script is the script's alone). Each gets the two database numbers first.
+
+Ours, in the database after the originals':
+    dice-auth:key-id:<hex>   set of the ids of the boards whose root has this key id
+    dice-auth:indexed        hash: id -> SHA-1 of its PEM as indexed (hex), key id (hex)
+    dice-auth:board:<id>     hash: application, labels, enrolled_at, first_seen, ...
+    dice-auth:revoked        hash: key id (hex) -> JSON of the revocation
+    dice-auth:complete       there while every board of the originals' database is indexed
+    dice-auth:follower       who is indexing what the C tools write, for a second
+    dice-auth:mark:<name>    there while a pass over all boards goes on
+    dice-auth:batch:<name>   list of boards about to be enrolled
+"""
+
+from typing import Final
+
+INDEXED: Final = "dice-auth:indexed"
+BOARD_PREFIX: Final = "dice-auth:board:"
+REVOKED: Final = "dice-auth:revoked"
+COMPLETE: Final = "dice-auth:complete"
+FOLLOWER: Final = "dice-auth:follower"
+MARK_PREFIX: Final = "dice-auth:mark:"
+BATCH_PREFIX: Final = "dice-auth:batch:"
+ROOT_CERT: Final = "root_cert"
+
+_COMMON = """
+local theirs, ours = ARGV[1], ARGV[2]
+local function in_theirs(...)
+    redis.call('SELECT', theirs)
+    local answer = redis.pcall(...)
+    redis.call('SELECT', ours)
+    return answer
+end
+local function write_theirs(...)
+    local answer = in_theirs(...)
+    if type(answer) == 'table' and answer.err then error(answer) end
+    return answer
+end
+local function pem_of(id)
+    local pem = in_theirs('HGET', id, 'root_cert')
+    return type(pem) == 'string' and pem or false
+end
+local function unindex(id)
+    local entry = redis.call('HGET', 'dice-auth:indexed', id)
+    if entry then
+        if #entry > 40 then redis.call('SREM', 'dice-auth:key-id:' .. entry:sub(41), id) end
+        redis.call('HDEL', 'dice-auth:indexed', id)
+    end
+end
+local function index(id, fingerprint, key_id)
+    unindex(id)
+    if key_id ~= '' then redis.call('SADD', 'dice-auth:key-id:' .. key_id, id) end
+    redis.call('HSET', 'dice-auth:indexed', id, fingerprint .. key_id)
+end
+"""
+
+# ARGV: key ids (hex). Returns for each {known?, id, PEM, revoked?}: id and PEM are '' if nobody has
+# it, and that is known only while the index is complete.
+FIND = (
+    _COMMON
+    + """
+local function find(key_id)
+    local ids = redis.call('SMEMBERS', 'dice-auth:key-id:' .. key_id)
+    table.sort(ids)
+    for _, id in ipairs(ids) do
+        local pem = pem_of(id)
+        local entry = pem and redis.call('HGET', 'dice-auth:indexed', id)
+        if entry and entry:sub(1, 40) == redis.sha1hex(pem) then
+            return {1, id, pem, redis.call('HEXISTS', 'dice-auth:revoked', key_id)}
+        end
+    end
+    return {redis.call('EXISTS', 'dice-auth:complete'), '', '', 0}
+end
+local answers = {}
+for at = 3, #ARGV do answers[#answers + 1] = find(ARGV[at]) end
+return answers
+"""
+)
+
+# ARGV: the batch's list, '1' to replace roots, the time. An element is JSON: id, key id (hex),
+# PEM, application or null, labels (JSON) or null. Returns {'ok', changed} or {what, id, other}.
+ENROL = (
+    _COMMON
+    + """
+local batch, replace, now = ARGV[3], ARGV[4] == '1', ARGV[5]
+local function each_board(work)
+    for first = 0, redis.call('LLEN', batch) - 1, 500 do
+        for _, element in ipairs(redis.call('LRANGE', batch, first, first + 499)) do
+            local conflict = work(unpack(cjson.decode(element)))
+            if conflict then return conflict end
+        end
+    end
+end
+local ids, roots = {}, {}
+local conflict = each_board(function(id, key_id, pem)
+    if ids[id] then return {'twice', id, id} end
+    if roots[key_id] then return {'same-root', id, roots[key_id]} end
+    ids[id], roots[key_id] = true, id
+    if redis.call('HEXISTS', 'dice-auth:revoked', key_id) == 1 then
+        return {'revoked', id, redis.call('HGET', 'dice-auth:revoked', key_id)}
+    end
+    local kind = in_theirs('TYPE', id).ok
+    if kind ~= 'none' and kind ~= 'hash' then return {'no-board', id, kind} end
+    if kind == 'hash' and not replace and pem_of(id) ~= pem then
+        return {'other-root', id, id}
+    end
+    for _, other in ipairs(redis.call('SMEMBERS', 'dice-auth:key-id:' .. key_id)) do
+        if other ~= id and pem_of(other) then return {'enrolled-as', id, other} end
+    end
+end)
+if conflict then
+    redis.call('DEL', batch)
+    return conflict
+end
+local changed = 0
+each_board(function(id, key_id, pem, application, labels)
+    local is_changed = false
+    local function keep(name, value)
+        if value ~= cjson.null and redis.call('HGET', 'dice-auth:board:' .. id, name) ~= value then
+            if value ~= '' or redis.call('HEXISTS', 'dice-auth:board:' .. id, name) == 1 then
+                is_changed = true
+            end
+            redis.call('HSET', 'dice-auth:board:' .. id, name, value)
+        end
+    end
+    keep('application', application)
+    keep('labels', labels)
+    if pem_of(id) ~= pem then
+        is_changed = true
+        write_theirs('HSET', id, 'root_cert', pem)
+        redis.call('HSET', 'dice-auth:board:' .. id, 'enrolled_at', now)
+    end
+    index(id, redis.sha1hex(pem), key_id)
+    if is_changed then changed = changed + 1 end
+end)
+redis.call('DEL', batch)
+return {'ok', changed}
+"""
+)
+
+# ARGV: id. Returns whether it was there.
+REMOVE = (
+    _COMMON
+    + """
+unindex(ARGV[3])
+redis.call('DEL', 'dice-auth:board:' .. ARGV[3])
+if not pem_of(ARGV[3]) then return 0 end
+return write_theirs('DEL', ARGV[3])
+"""
+)
+
+# ARGV: cursor, how many. Returns {next cursor, boards seen, id, fingerprint, PEM, id, ...}: the
+# boards of the originals' database that are not indexed as they are now.
+CHANGES = (
+    _COMMON
+    + """
+local page = in_theirs('SCAN', ARGV[3], 'COUNT', ARGV[4], 'TYPE', 'hash')
+local answer = {page[1], 0}
+for _, id in ipairs(page[2]) do
+    local pem = pem_of(id)
+    if pem then
+        answer[2] = answer[2] + 1
+        local fingerprint = redis.sha1hex(pem)
+        local entry = redis.call('HGET', 'dice-auth:indexed', id)
+        if not entry or entry:sub(1, 40) ~= fingerprint then
+            for _, value in ipairs({id, fingerprint, pem}) do answer[#answer + 1] = value end
+        end
+    end
+end
+return answer
+"""
+)
+
+# ARGV: an id. Returns {id, fingerprint, PEM} if it is not indexed as it is now; a board that is
+# gone is taken out of the index.
+CHANGE = (
+    _COMMON
+    + """
+local id = ARGV[3]
+local pem = pem_of(id)
+if not pem then
+    unindex(id)
+    redis.call('DEL', 'dice-auth:board:' .. id)
+    return {}
+end
+local fingerprint = redis.sha1hex(pem)
+local entry = redis.call('HGET', 'dice-auth:indexed', id)
+if entry and entry:sub(1, 40) == fingerprint then return {} end
+return {id, fingerprint, pem}
+"""
+)
+
+# ARGV: id, fingerprint, key id (hex; '' for an entry that is no board's), and so on.
+INDEX = (
+    _COMMON
+    + """
+for at = 3, #ARGV, 3 do index(ARGV[at], ARGV[at + 1], ARGV[at + 2]) end
+"""
+)
+
+# ARGV: cursor, how many. Takes out of the index what is gone. Returns the next cursor.
+FORGET = (
+    _COMMON
+    + """
+local page = redis.call('HSCAN', 'dice-auth:indexed', ARGV[3], 'COUNT', ARGV[4])
+for at = 1, #page[2], 2 do
+    local id = page[2][at]
+    if not pem_of(id) then
+        unindex(id)
+        redis.call('DEL', 'dice-auth:board:' .. id)
+    end
+end
+return page[1]
+"""
+)
+
+# ARGV: the mark of the pass. Calls the index complete if the mark, which was set before the first
+# page, is still there: else our database was emptied meanwhile. Returns whether it was.
+FINISH_PASS = (
+    _COMMON
+    + """
+if redis.call('DEL', ARGV[3]) == 0 then return 0 end
+redis.call('SET', 'dice-auth:complete', 1)
+return 1
+"""
+)
+
+# ARGV: id, verdict, first seen or '', last seen or '', and so on.
+OBSERVE = (
+    _COMMON
+    + """
+for at = 3, #ARGV, 4 do
+    local id, verdict, first, last = unpack(ARGV, at, at + 3)
+    if redis.call('HEXISTS', 'dice-auth:indexed', id) == 1 then
+        local board = 'dice-auth:board:' .. id
+        redis.call('HSET', board, 'last_verdict', verdict)
+        if first ~= '' then redis.call('HSETNX', board, 'first_seen', first) end
+        if last ~= '' then redis.call('HSET', board, 'last_seen', last) end
+    end
+end
+"""
+)
+
+# ARGV: token, milliseconds. Returns whether this token's owner is the follower from now on.
+LEAD = """
+local token, milliseconds = ARGV[3], ARGV[4]
+local holder = redis.call('GET', 'dice-auth:follower')
+if holder and holder ~= token then return 0 end
+redis.call('SET', 'dice-auth:follower', token, 'PX', milliseconds)
+return 1
+"""

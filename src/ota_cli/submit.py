@@ -1,0 +1,159 @@
+"""`submit`: enrol a board by its MAC address or root certificate, or a production batch."""
+
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import click
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from dice_auth import enrolment
+from dice_auth.batch_file import BatchFile, parse_labels, parse_root
+from dice_auth.errors import EnrolmentError
+from dice_auth.registry_url import open_registry
+from ota_cli import output
+from ota_cli.errors import EXIT_USAGE, CommandError
+from ota_cli.files import read_bytes
+from ota_cli.registry import registry_option, run
+
+_path = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("mac", required=False)
+@registry_option
+@click.option(
+    "--root", type=_path, metavar="CERT.pem", help="The board's root certificate, PEM or DER."
+)
+@click.option("--csv", "batch", type=_path, metavar="FILE", help="A batch: all of it or nothing.")
+@click.option("--application", metavar="NAME", help="What the board runs, for your own use.")
+@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="May be repeated.")
+@click.option("--replace", is_flag=True, help="Give an enrolled id another root certificate.")
+def submit(
+    mac: str | None,
+    registry: str,
+    root: Path | None,
+    batch: Path | None,
+    application: str | None,
+    labels: tuple[str, ...],
+    replace: bool,
+) -> None:
+    """Enrol the board with this MAC address (aa:bb:cc:dd:ee:ff), or a batch of boards.
+
+    Without --root, the root certificate is derived from the MAC, which is public: it labels the
+    board and proves nothing about it. With --root, MAC may be any id, and the board's secret is
+    never known here.
+
+    \b
+    The first line of a CSV file names its columns:
+      mac              or id and root; mac alone derives the root from it
+      root             root certificate, PEM or base64 of DER
+      application      optional
+      labels           optional, name=value;name=value
+    """
+    if batch is not None:
+        if mac is not None or root is not None or application is not None or labels:
+            raise CommandError(
+                "with --csv all is in the file: no MAC, --root, --application or --label",
+                EXIT_USAGE,
+            )
+        _submit_batch(batch, registry, replace)
+    elif mac is None:
+        raise CommandError("expected a MAC address, or --csv FILE", EXIT_USAGE)
+    else:
+        _submit_one(mac, registry, root, application, labels, replace)
+
+
+def _submit_one(
+    board_id: str,
+    registry: str,
+    root: Path | None,
+    application: str | None,
+    labels: tuple[str, ...],
+    replace: bool,
+) -> None:
+    try:
+        if root is None:
+            der = enrolment.root_certificate_for_mac(enrolment.parse_mac(board_id))
+        else:
+            der = _read_root(root)
+        parsed = parse_labels("\0".join(labels), "\0") if labels else None
+        board = enrolment.Enrolment.of(board_id, der, application=application, labels=parsed)
+    except EnrolmentError as error:
+        raise CommandError(str(error), EXIT_USAGE) from None
+
+    async def enrol() -> int:
+        async with open_registry(registry) as boards:
+            return await boards.enrol_all([board], replace=replace)
+
+    changed = run(enrol())
+    output.say(f"{board_id} enrolled" if changed else f"{board_id} was enrolled already")
+
+
+def _read_root(path: Path) -> bytes:
+    content = read_bytes(path, "root certificate")
+    # A SEQUENCE of 256 bytes and more: no text begins so.
+    return content if content[:2] == b"\x30\x82" else parse_root(content)
+
+
+def _submit_batch(path: Path, registry: str, replace: bool) -> None:
+    try:
+        file = BatchFile(path)
+    except OSError as error:
+        raise CommandError(f"batch {path}: {(error.strerror or str(error)).lower()}") from None
+
+    async def enrol(progress: _Progress) -> int:
+        async with open_registry(registry) as boards:
+            return await boards.enrol_all(file.boards(), replace=replace, progress=progress.report)
+
+    with file, _Progress(file) as progress:
+        changed = run(enrol(progress))
+    already = progress.boards - changed
+    output.say(
+        f"{changed} {'board' if changed == 1 else 'boards'} enrolled"
+        + (f", {already} as before" if already else "")
+    )
+
+
+class _Progress:
+    """A bar on a terminal, with boards a second and time left; nothing elsewhere."""
+
+    def __init__(self, file: BatchFile) -> None:
+        self.boards = 0
+        self._file = file
+        self._started = time.monotonic()
+        self._bar = Progress(
+            TextColumn("reading"),
+            BarColumn(bar_width=24),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[rate]:,.0f} boards/s"),
+            TimeRemainingColumn(),
+            console=output.console,
+            disable=not output.console.is_terminal,
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=max(1, file.size), rate=0)
+
+    def report(self, count: int) -> None:
+        self.boards = count
+        rate = count / max(0.001, time.monotonic() - self._started)
+        self._bar.update(self._task, completed=self._file.position, rate=rate)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
