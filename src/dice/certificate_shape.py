@@ -8,7 +8,7 @@ CPython alone: MicroPython's `re` cannot do it, and a board reads no certificate
 
 import re
 
-from ota_crypto import p256
+from ota_crypto.p256_curve import PRIME, is_on_curve
 
 from . import certificate_writer, der
 from .certificate import MAXIMUM_BYTES, Certificate
@@ -35,7 +35,8 @@ def read(data):
     if len(data) != 4 + int.from_bytes(size, "big") or signature_size[0] != 1 + len(signature):
         return None
     pair = _decode_signature(signature)
-    if pair is None or not p256.is_point(key):
+    x, y = int.from_bytes(key[1:33], "big"), int.from_bytes(key[33:], "big")
+    if pair is None or x >= PRIME or y >= PRIME or not is_on_curve(x, y):
         return None
     certificate = Certificate(data)
     certificate.signature = pair

@@ -1,22 +1,21 @@
 """Evidence: what a board says of itself in answer to a challenge (protocol.md, section C).
 
 An Entity Attestation Token (RFC 9711) in a COSE_Sign1 (RFC 9052, tag 18), ES256, signed with the
-DICE key, whose certificate travels in the header. Not here: whether the certificate chains, and
-whether nonce, channel and claims are the right ones.
+DICE key, whose certificate travels in the header. A board only makes it; reading is
+`evidence_reader`'s.
 """
 
 from ota_crypto import p256, sha256, steps
 from ota_crypto.compat import const
 
 from . import cbor
-from .errors import EvidenceError
 
 MAXIMUM_BYTES = 4096
 _COSE_SIGN1_TAG = const(18)
 # COSE header parameter x5chain (RFC 9360, 2)
 _X5CHAIN = const(33)
 # The protected header {1: -7}: alg (RFC 9052, 3.1), ES256 (RFC 9053, 2.1)
-_PROTECTED = b"\xa1\x01\x26"
+_PROTECTED = const(b"\xa1\x01\x26")
 # Claims: IANA's CWT claims registry as RFC 9711, section 4 fills it; below -65536 private use
 # (RFC 8392, 9.1).
 #   10      eat_nonce   byte string        section 4.1
@@ -31,10 +30,10 @@ _UEID = const(256)
 _HWMODEL = const(259)
 _SWNAME = const(270)
 _SWVERSION = const(271)
-_CHANNEL = -70001
-_IMAGE_DIGEST = -70002
+_CHANNEL = const(-70001)
+_IMAGE_DIGEST = const(-70002)
 # UEID type RAND (RFC 9711, 4.2.1.1)
-_UEID_RAND = b"\x01"
+_UEID_RAND = const(b"\x01")
 _DIGEST_BYTES = const(32)
 _UEID_BYTES = const(17)
 
@@ -64,22 +63,6 @@ class Claims:
         self.version = version
         self.channel = bytes(channel)
         self.image_digest = bytes(image_digest)
-
-
-class Evidence:
-    """Decoded evidence: claims, certificate (DER, of whoever claims) and what was signed."""
-
-    def __init__(self, claims, certificate, signed, signature):
-        self.claims = claims
-        self.certificate = certificate
-        self._signed = signed
-        self._signature = signature
-
-    def is_signed_by(self, public_key):
-        """Whether this key (33 or 65 bytes) signed: the certificate's, once that is trusted."""
-        r = int.from_bytes(self._signature[:32], "big")
-        s = int.from_bytes(self._signature[32:], "big")
-        return p256.verify(public_key, sha256(self._signed).digest(), r, s)
 
 
 def ueid_of(root_public_key):
@@ -112,7 +95,7 @@ def encode_steps(private_key, certificate, claims):
             _IMAGE_DIGEST: claims.image_digest,
         }
     )
-    r, s = yield from p256.sign_steps(private_key, sha256(_sig_structure(payload)).digest())
+    r, s = yield from p256.sign_steps(private_key, sha256(sig_structure(payload)).digest())
     signature = r.to_bytes(32, "big") + s.to_bytes(32, "big")
     message = [_PROTECTED, {_X5CHAIN: bytes(certificate)}, payload, signature]
     data = cbor.encode(cbor.Tagged(_COSE_SIGN1_TAG, message))
@@ -121,60 +104,13 @@ def encode_steps(private_key, certificate, claims):
     return data
 
 
-def _sig_structure(payload):
+def sig_structure(payload):
     """What is signed (RFC 9052, 4.4), without external data."""
     return cbor.encode(["Signature1", _PROTECTED, b"", payload])
 
 
 def decode(data):
-    """Evidence from bytes. Raises EvidenceError for anything but what `encode` could have made.
+    """Evidence from bytes; see evidence_reader.decode."""
+    from . import evidence_reader
 
-    Claims unknown here are passed over (RFC 9711, 4). Not checked here: signature, certificate,
-    and what is claimed.
-    """
-    if len(data) > MAXIMUM_BYTES:
-        raise EvidenceError("evidence of %d bytes, at most %d" % (len(data), MAXIMUM_BYTES))
-    outer = cbor.decode(data)
-    if not isinstance(outer, cbor.Tagged) or outer.tag != _COSE_SIGN1_TAG:
-        raise EvidenceError("evidence: not a COSE_Sign1 (tag 18)")
-    if not isinstance(outer.value, list) or len(outer.value) != 4:
-        raise EvidenceError("evidence: a COSE_Sign1 is an array of 4")
-    protected, unprotected, payload, signature = outer.value
-    if protected != _PROTECTED:
-        raise EvidenceError("evidence: the protected header is not {1: -7} (ES256)")
-    if not isinstance(unprotected, dict) or list(unprotected) != [_X5CHAIN]:
-        raise EvidenceError("evidence: the unprotected header is not {33: certificate}")
-    certificate = unprotected[_X5CHAIN]
-    if not isinstance(certificate, bytes) or not isinstance(payload, bytes):
-        raise EvidenceError("evidence: certificate and payload are byte strings")
-    if not isinstance(signature, bytes) or len(signature) != 64:
-        raise EvidenceError("evidence: the signature is not 64 bytes")
-    return Evidence(_claims(payload), certificate, _sig_structure(payload), signature)
-
-
-def _claims(payload):
-    claims = cbor.decode(payload)
-    if not isinstance(claims, dict):
-        raise EvidenceError("evidence: the payload is not a map")
-    version = _claim(claims, _SWVERSION, list)
-    if len(version) != 1 or not isinstance(version[0], str):
-        raise EvidenceError("evidence: claim 271 is not an array of one text")
-    try:
-        return Claims(
-            nonce=_claim(claims, _NONCE, bytes),
-            ueid=_claim(claims, _UEID, bytes),
-            hwmodel=_claim(claims, _HWMODEL, bytes).decode(),
-            application=_claim(claims, _SWNAME, str),
-            version=version[0],
-            channel=_claim(claims, _CHANNEL, bytes),
-            image_digest=_claim(claims, _IMAGE_DIGEST, bytes),
-        )
-    except ValueError as error:
-        raise EvidenceError("evidence: %s" % error)
-
-
-def _claim(claims, label, kind):
-    value = claims.get(label)
-    if not isinstance(value, kind):
-        raise EvidenceError("evidence: claim %d is missing or of another type" % label)
-    return value
+    return evidence_reader.decode(data)

@@ -1,5 +1,7 @@
 from collections.abc import Generator
 
+from .evidence_reader import Evidence
+
 _Buffer = bytes | bytearray | memoryview
 
 MAXIMUM_BYTES: int
@@ -23,17 +25,10 @@ class Claims:
         image_digest: _Buffer,
     ) -> None: ...
 
-class Evidence:
-    claims: Claims
-    certificate: bytes
-    def __init__(
-        self, claims: Claims, certificate: bytes, signed: bytes, signature: bytes
-    ) -> None: ...
-    def is_signed_by(self, public_key: _Buffer) -> bool: ...
-
 def ueid_of(root_public_key: bytes) -> bytes: ...
 def encode(private_key: int, certificate: _Buffer, claims: Claims) -> bytes: ...
 def encode_steps(
     private_key: int, certificate: _Buffer, claims: Claims
 ) -> Generator[None, None, bytes]: ...
 def decode(data: _Buffer) -> Evidence: ...
+def sig_structure(payload: bytes) -> bytes: ...

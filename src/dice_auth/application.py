@@ -15,7 +15,8 @@ from dice_auth.errors import RegistryError
 from dice_auth.metrics import CONTENT_TYPE, Metrics
 from dice_auth.registry import Registry
 from dice_auth.structured_log import log_event
-from dice_auth.verification import Verdict, verify_request_body
+from dice_auth.verdict_queue import VerdictQueue
+from dice_auth.verification import Verdict
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -54,6 +55,7 @@ class Application:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._registry = registry
+        self._verdicts = VerdictQueue(registry)
         self._metrics = metrics
         self._observe = observe
         self._now = now
@@ -76,7 +78,7 @@ class Application:
             body = await _read_body(receive)
             started = time.perf_counter()
             now = self._now()
-            verdict = await verify_request_body(body, self._registry, now)
+            verdict = await self._verdicts.verify(body, now)
         except _ClientGoneError:
             return
         except _BodyTooLargeError:

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from dice_auth.errors import RegistryError
 from dice_auth.registry import Observation, Registry
 from dice_auth.structured_log import log_event
-from dice_auth.verification import Verdict
+from dice_auth.verification import Verdict, verdict_text
 
 WRITE_EVERY_S = 10.0
 # More boards than this between two writes: those that come later are left out, and counted.
 _MOST_BOARDS = 100_000
+
+_Seen = tuple[tuple[str, ...], int | None, int | None]
 
 
 class Observations:
@@ -24,7 +26,8 @@ class Observations:
     def __init__(self, registry: Registry, on_dropped: Callable[[int], None]) -> None:
         self._registry = registry
         self._on_dropped = on_dropped
-        self._seen: dict[str, Observation] = {}
+        # Of each board: the last verdict's failed checks, first and last time of an acceptance.
+        self._seen: dict[str, _Seen] = {}
         self._is_failing = False
 
     def note(self, verdict: Verdict, now: int) -> None:
@@ -36,11 +39,10 @@ class Observations:
         if earlier is None and len(self._seen) >= _MOST_BOARDS:
             self._on_dropped(1)
             return
-        first = earlier.first_seen if earlier else None
-        last = earlier.last_seen if earlier else None
-        if verdict.accepted:
+        _, first, last = earlier or (None, None, None)
+        if not verdict.failed:
             first, last = now if first is None else first, now
-        self._seen[board_id] = Observation(board_id, verdict.text, first, last)
+        self._seen[board_id] = verdict.failed, first, last
 
     async def write_regularly(self) -> None:
         """Until cancelled. A registry that cannot be written is logged once, and tried again."""
@@ -53,8 +55,12 @@ class Observations:
         if not self._seen:
             return
         writing, self._seen = self._seen, {}
+        observations = [
+            Observation(board_id, verdict_text(failed), first, last)
+            for board_id, (failed, first, last) in writing.items()
+        ]
         try:
-            await self._registry.record(writing.values())
+            await self._registry.record(observations)
             self._is_failing = False
         except RegistryError as error:
             if not self._is_failing:
@@ -62,18 +68,14 @@ class Observations:
             self._is_failing = True
             self._keep(writing)
 
-    def _keep(self, earlier: dict[str, Observation]) -> None:
-        for board_id, observation in earlier.items():
-            later = self._seen.get(board_id)
-            if later is not None:
-                first = observation.first_seen
-                self._seen[board_id] = Observation(
-                    board_id,
-                    later.verdict,
-                    later.first_seen if first is None else first,
-                    observation.last_seen if later.last_seen is None else later.last_seen,
-                )
-            elif len(self._seen) < _MOST_BOARDS:
-                self._seen[board_id] = observation
-            else:
+    def _keep(self, earlier: dict[str, _Seen]) -> None:
+        """What could not be written, joined with what was seen meanwhile."""
+        for board_id, (failed, first, last) in earlier.items():
+            if board_id in self._seen:
+                failed, later_first, later_last = self._seen[board_id]
+                first = later_first if first is None else first
+                last = last if later_last is None else later_last
+            elif len(self._seen) >= _MOST_BOARDS:
                 self._on_dropped(1)
+                continue
+            self._seen[board_id] = failed, first, last

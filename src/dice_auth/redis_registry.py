@@ -12,7 +12,7 @@ complete, as after its loss, nobody is told that a board is not enrolled.
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -25,7 +25,6 @@ from dice_auth.enrolment import Enrolment, check_board_id, key_id_of
 from dice_auth.errors import AlreadyEnrolledError, EnrolmentError, RegistryError, RevokedError
 from dice_auth.redis_connection import RedisConnection
 from dice_auth.redis_index import RedisIndex
-from dice_auth.redis_lookups import RedisLookups
 from dice_auth.registry import (
     BoardRecord,
     EnrolledRoot,
@@ -56,7 +55,6 @@ class RedisRegistry(Registry):
         password: str | None = None,
     ) -> None:
         self._connection = RedisConnection(host, port, database, username, password)
-        self._lookups = RedisLookups(self._connection)
 
     async def enrol_all(
         self,
@@ -127,15 +125,12 @@ class RedisRegistry(Registry):
             records = [] if pem is None else await self._records([(key, _as_bytes(pem))])
         return records[0] if records else None
 
-    async def root_by_key_id(self, key_id: bytes) -> EnrolledRoot | None:
+    async def roots_by_key_ids(self, key_ids: Sequence[bytes]) -> list[EnrolledRoot | None]:
         with self._connection.faults():
-            known, board_id, pem, revoked = await self._lookups.find(key_id)
-        if not known:
-            raise RegistryError("the index of boards in Redis is being built")
-        record = _record(board_id, pem) if board_id else None
-        if record is None or record.key_id != key_id:
-            return None
-        return EnrolledRoot(record.board_id, record.root, revoked)
+            found = await self._connection.run(
+                redis_scripts.FIND, *(key_id.hex() for key_id in key_ids)
+            )
+        return [_enrolled_root(*answer) for answer in found]
 
     async def record(self, observations: Iterable[Observation]) -> None:
         remaining = iter(observations)
@@ -228,6 +223,16 @@ def _changed(outcome: list[Any]) -> int:
             "enrolled-as": f"the root certificate of {board_id} is already enrolled, as {other}",
         }[what]
     )
+
+
+def _enrolled_root(known: int, board_id: bytes, pem: bytes, revoked: int) -> EnrolledRoot | None:
+    """One answer of `redis_scripts.FIND`."""
+    if not known:
+        raise RegistryError("the index of boards in Redis is being built")
+    if not board_id:
+        return None
+    # What is indexed has been read: id, PEM and key id are a board's.
+    return EnrolledRoot(board_id.decode(), certificate.from_pem(pem), revoked == 1)
 
 
 def _record(board_id: bytes, pem: bytes) -> BoardRecord | None:

@@ -6,7 +6,7 @@ enrolled is `enrolment`'s subject.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -138,9 +138,14 @@ class Registry(ABC):
         """The board with this id."""
 
     @abstractmethod
-    async def root_by_key_id(self, key_id: bytes) -> EnrolledRoot | None:
-        """The board whose root has this subject key identifier, in time that does not grow
+    async def roots_by_key_ids(self, key_ids: Sequence[bytes]) -> list[EnrolledRoot | None]:
+        """For each subject key identifier the board whose root has it, in time that does not grow
         with the number of boards. None: it is certain that there is none."""
+
+    async def root_by_key_id(self, key_id: bytes) -> EnrolledRoot | None:
+        """`roots_by_key_ids` of one."""
+        (root,) = await self.roots_by_key_ids([key_id])
+        return root
 
     @abstractmethod
     async def record(self, observations: Iterable[Observation]) -> None:

@@ -5,7 +5,7 @@ import asyncio
 import json
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,6 +43,7 @@ _RECORDS = (
     " first_seen, last_seen, last_verdict FROM boards LEFT JOIN revocations USING (key_id)"
     " LEFT JOIN observations ON observations.board_id = boards.id "
 )
+_PAGE = _RECORDS + "WHERE id > ? ORDER BY id LIMIT ?"
 _OBSERVE = """
     INSERT INTO observations (board_id, first_seen, last_seen, last_verdict)
     SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM boards WHERE id = ?1)
@@ -116,7 +117,9 @@ class SqliteRegistry(Registry):
     async def boards(self) -> AsyncIterator[BoardRecord]:
         last = ""
         while True:
-            page = await self._read(_RECORDS + "WHERE id > ? ORDER BY id LIMIT ?", last, _PAGE_ROWS)
+            page = await self._read_rows(
+                _RECORDS + "WHERE id > ? ORDER BY id LIMIT ?", last, _PAGE_ROWS
+            )
             for row in page:
                 yield _record(row)
             if len(page) < _PAGE_ROWS:
@@ -124,15 +127,19 @@ class SqliteRegistry(Registry):
             last = page[-1][0]
 
     async def get(self, board_id: str) -> BoardRecord | None:
-        rows = await self._read(_RECORDS + "WHERE id = ?", board_id)
+        rows = await self._read_rows(_RECORDS + "WHERE id = ?", board_id)
         return _record(rows[0]) if rows else None
 
-    async def root_by_key_id(self, key_id: bytes) -> EnrolledRoot | None:
-        rows = await self._read(_FIND_ROOT, key_id)
-        if not rows:
-            return None
-        board_id, root, revoked = rows[0]
-        return EnrolledRoot(board_id, root, revoked == 1)
+    async def roots_by_key_ids(self, key_ids: Sequence[bytes]) -> list[EnrolledRoot | None]:
+        def look(connection: sqlite3.Connection) -> list[EnrolledRoot | None]:
+            # One transaction: one look at locks and log for all.
+            connection.execute("BEGIN")
+            try:
+                return [_find_root(connection, key_id) for key_id in key_ids]
+            finally:
+                connection.rollback()
+
+        return await self._read(look)
 
     async def record(self, observations: Iterable[Observation]) -> None:
         rows = [
@@ -145,7 +152,7 @@ class SqliteRegistry(Registry):
         await self._write(work)
 
     async def check(self) -> None:
-        await self._read("SELECT 1 FROM boards LIMIT 1")
+        await self._read_rows("SELECT 1 FROM boards LIMIT 1")
 
     async def follow(self, caught_up: Callable[[], None]) -> None:
         caught_up()
@@ -155,10 +162,13 @@ class SqliteRegistry(Registry):
             self._reader.close()
             self._reader = None
 
-    async def _read(self, query: str, *values: object) -> list[_Row]:
+    async def _read_rows(self, query: str, *values: object) -> list[_Row]:
+        return await self._read(lambda connection: connection.execute(query, values).fetchall())
+
+    async def _read(self, look: Callable[[sqlite3.Connection], _T]) -> _T:
         for _ in range(_READ_ATTEMPTS):
             try:
-                return self._read_connection().execute(query, values).fetchall()
+                return look(self._open_reader())
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                     raise self._fault(error) from error
@@ -167,7 +177,7 @@ class SqliteRegistry(Registry):
             await asyncio.sleep(_READ_PAUSE_S)
         raise RegistryError(f"registry {self._path}: database is locked")
 
-    def _read_connection(self) -> sqlite3.Connection:
+    def _open_reader(self) -> sqlite3.Connection:
         """The connection for lookups, opened anew if another file has taken the path.
 
         SQLite itself would go on answering from a file that has been deleted: boards removed
@@ -179,7 +189,9 @@ class SqliteRegistry(Registry):
                 self._reader.close()
                 self._reader = None
             uri = self._path.absolute().as_uri() + "?mode=ro"
-            self._reader = sqlite3.connect(uri, uri=True, timeout=_READ_BUSY_S)
+            self._reader = sqlite3.connect(
+                uri, uri=True, timeout=_READ_BUSY_S, isolation_level=None
+            )
             self._reader_file = (found.st_dev, found.st_ino)
         return self._reader
 
@@ -232,6 +244,11 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
         connection.rollback()
         raise
     connection.commit()
+
+
+def _find_root(connection: sqlite3.Connection, key_id: bytes) -> EnrolledRoot | None:
+    row = connection.execute(_FIND_ROOT, (key_id,)).fetchone()
+    return None if row is None else EnrolledRoot(row[0], row[1], row[2] == 1)
 
 
 def _exists(connection: sqlite3.Connection, board_id: str) -> bool:

@@ -5,12 +5,13 @@ Which checks make a chain is `dice.certificate.verify_chain`'s subject. Not chec
 sends the certificate. It is public and constant; in protocol 1 that is all there is.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dice import certificate, chain
 from dice_auth.certificate_reading import read_certificate
-from dice_auth.registry import Registry
+from dice_auth.registry import EnrolledRoot, Registry
 
 # Checks of the request and of the registry; those of the chain are `dice.chain`'s.
 NO_CERTIFICATE = "no-certificate"
@@ -36,10 +37,18 @@ class Verdict:
     def accepted(self) -> bool:
         return self.board_id is not None and not self.failed
 
-    @property
-    def text(self) -> str:
-        """`accepted`, or `refused` and the checks that failed."""
-        return "accepted" if self.accepted else f"refused: {', '.join(self.failed)}"
+
+def verdict_text(failed: Sequence[str]) -> str:
+    """`accepted`, or `refused` and the checks that failed."""
+    return f"refused: {', '.join(failed)}" if failed else "accepted"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a readable request asks: is there a root with this key id, and does this chain to it?"""
+
+    presented: certificate.Certificate
+    key_id: bytes
 
 
 async def verify_request_body(body: bytes, registry: Registry, now: datetime) -> Verdict:
@@ -48,16 +57,29 @@ async def verify_request_body(body: bytes, registry: Registry, now: datetime) ->
     now: the time, with its zone. Raises RegistryError if the registry cannot answer: then there
     is no verdict.
     """
+    question = read_request(body)
+    if isinstance(question, Verdict):
+        return question
+    return judge(question, await registry.root_by_key_id(question.key_id), now)
+
+
+def read_request(body: bytes) -> Question | Verdict:
+    """The question in a body, or the verdict on one that has none."""
     try:
         presented = read_certificate(certificate.from_pem(body))
     except certificate.CertificateError as error:
         return Verdict(None, (NO_CERTIFICATE,), str(error))
-    key_id = presented.authority_key_id
-    enrolled = await registry.root_by_key_id(key_id) if key_id else None
+    if not presented.authority_key_id:
+        return Verdict(None, (NOT_ENROLLED,))
+    return Question(presented, presented.authority_key_id)
+
+
+def judge(question: Question, enrolled: EnrolledRoot | None, now: datetime) -> Verdict:
+    """The verdict, given what the registry has answered."""
     if enrolled is None:
         return Verdict(None, (NOT_ENROLLED,))
     root = read_certificate(enrolled.root)
-    failed = certificate.verify_chain(presented, root, _fields(now))
+    failed = certificate.verify_chain(question.presented, root, _fields(now))
     if enrolled.revoked:
         failed.append(REVOKED)
     return Verdict(enrolled.board_id, tuple(failed))

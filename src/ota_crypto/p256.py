@@ -14,11 +14,17 @@ ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 _HASH_BY_SIZE = {32: "sha256", 48: "sha384", 64: "sha512"}
 
 
-def _implementation():
-    if backend.is_native():
-        from . import p256_native
+_native = None
 
-        return p256_native
+
+def _implementation():
+    global _native
+    if backend.is_native():
+        if _native is None:  # an import statement at each call costs a server a hundredth
+            from . import p256_native
+
+            _native = p256_native
+        return _native
     from . import p256_pure
 
     return p256_pure
