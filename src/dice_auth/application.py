@@ -61,6 +61,15 @@ class Application:
         self._now = now
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        try:
+            await self._serve(scope, receive, send)
+        except Exception as error:
+            # A bug of ours: named in the log, and no verdict.
+            reason = f"{type(error).__name__}: {error}"
+            log_event("internal-error", level=logging.ERROR, peer=_peer(scope), reason=reason)
+            await self._answer(send, 500, _TEXT, b"Internal error", _CLOSE)
+
+    async def _serve(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
         if path == "/healthz":
             await self._serve_reading(method, send, self._health)

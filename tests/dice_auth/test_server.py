@@ -288,6 +288,23 @@ def test_a_refusal_is_one_line_with_the_failed_check_and_the_board(
     assert refusal["board"] == ENROLLED.board_id
 
 
+def test_a_bug_is_500_and_one_line_and_never_a_verdict(
+    sqlite_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: object) -> None:
+        raise LookupError("a bug")
+
+    async def work(address: Address) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr("dice_auth.verdict_queue.judge", broken)
+            assert (await exchange(address, request(PEM)))[0] == 500
+        assert (await exchange(address, request(PEM)))[0] == 200
+
+    with_server(sqlite_url, work)
+    (line,) = [r.getMessage() for r in caplog.records if "internal-error" in r.getMessage()]
+    assert json.loads(line)["reason"] == "LookupError: a bug"
+
+
 def test_a_port_in_use_is_a_one_line_error(sqlite_url: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from dice_auth.errors import RegistryError
+from dice_auth.registry import Revocation
 from dice_auth.sqlite_registry import SqliteRegistry
 from tests.dice_auth.boards import board
 
@@ -22,6 +23,29 @@ def test_the_file_is_in_write_ahead_mode_and_carries_a_schema_version(path: Path
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA user_version").fetchone() == (2,)
     connection.close()
+
+
+def test_a_file_of_the_first_version_is_brought_up_to_date_with_its_boards(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.executescript(
+        "CREATE TABLE boards (id TEXT PRIMARY KEY, key_id BLOB NOT NULL UNIQUE,"
+        " root BLOB NOT NULL) WITHOUT ROWID; PRAGMA user_version = 1"
+    )
+    connection.execute(
+        "INSERT INTO boards VALUES (?, ?, ?)", (FIRST.board_id, FIRST.key_id, FIRST.root)
+    )
+    connection.commit()
+    connection.close()
+
+    async def run() -> None:
+        async with SqliteRegistry(path) as registry:
+            record = await registry.get(FIRST.board_id)
+            assert record is not None
+            assert (record.root, record.state, record.enrolled_at) == (FIRST.root, "active", None)
+            assert await registry.root_by_key_id(FIRST.key_id) is not None
+            assert await registry.revoke(FIRST.board_id, Revocation("lost", 1))
+
+    asyncio.run(run())
 
 
 def test_a_file_that_is_no_database_is_a_one_line_error(path: Path) -> None:
