@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import dice
 from dice import certificate
-from dice_auth.certificate_reading import read_certificate
+from dice_auth.certificate_shape import read_certificate
 from dice_auth.errors import EnrolmentError
 
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII | re.IGNORECASE)

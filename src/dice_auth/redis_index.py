@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from dice import certificate
 from dice_auth import redis_scripts
-from dice_auth.certificate_reading import read_certificate
+from dice_auth.certificate_shape import read_certificate
 from dice_auth.enrolment import check_board_id, key_id_of
 from dice_auth.errors import EnrolmentError, RegistryError
 from dice_auth.redis_connection import RedisConnection
@@ -29,6 +29,8 @@ _PAUSE_S = 0.5
 _PAUSE_FACTOR = 9
 # How long a follower that died is waited for; it says that it lives at every page.
 _LEASE_MS = 1000
+# How often a follower that waits for changes says so, and looks whether the index is still there.
+_LOOK_EVERY_S = 0.25
 _SLOW_PASS_S = 1.0
 
 
@@ -59,7 +61,7 @@ class RedisIndex:
     async def _follow_once(self, caught_up: Callable[[], None]) -> None:
         """A pass and the pause after it, if this is the follower; else a pause."""
         if not await self._leads():
-            if await self._connection.ours.exists(redis_scripts.COMPLETE):
+            if await self._is_complete():
                 caught_up()
             await asyncio.sleep(_PAUSE_S)
             return
@@ -79,6 +81,9 @@ class RedisIndex:
     async def _leads(self) -> bool:
         answer = await self._connection.run(redis_scripts.LEAD, self._token, _LEASE_MS)
         return bool(answer == 1)
+
+    async def _is_complete(self) -> bool:
+        return bool(await self._connection.ours.exists(redis_scripts.COMPLETE))
 
     async def _index_all(self) -> bool:
         """One pass: index what is new or changed, forget what is gone.
@@ -119,16 +124,23 @@ class RedisIndex:
                 return
 
     async def _listen(self, events: PubSub, until: float) -> None:
-        """Look at the boards whose keys change, until it is time for the next pass."""
-        while (left_s := until - time.monotonic()) > 0:
+        """Look at the boards whose keys change, until it is time for the next pass.
+
+        Less long if another process follows now, or if our database was emptied: nobody can be
+        told that he is not enrolled before the pass that builds it again.
+        """
+        next_look = 0.0
+        while (now := time.monotonic()) < until:
+            if now >= next_look:
+                if not await self._leads() or not await self._is_complete():
+                    return
+                next_look = now + _LOOK_EVERY_S
             event: dict[str, Any] | None = await events.get_message(
-                ignore_subscribe_messages=True, timeout=min(left_s, _LEASE_MS / 4000)
+                ignore_subscribe_messages=True, timeout=min(until - now, _LOOK_EVERY_S)
             )
             if event is not None:
                 board_id = event["channel"].partition(b"__:")[2]
                 await self._take_up(await self._connection.run(redis_scripts.CHANGE, board_id))
-            elif not await self._leads():
-                return
 
     async def _hint(self, passed_s: float) -> None:
         """Say once that C-enrolled boards are found late, and what would change that."""

@@ -20,7 +20,7 @@ from redis.exceptions import ResponseError
 
 from dice import certificate
 from dice_auth import redis_scripts
-from dice_auth.certificate_reading import read_certificate
+from dice_auth.certificate_shape import read_certificate
 from dice_auth.enrolment import Enrolment, check_board_id, key_id_of
 from dice_auth.errors import AlreadyEnrolledError, EnrolmentError, RegistryError, RevokedError
 from dice_auth.redis_connection import RedisConnection
@@ -68,13 +68,20 @@ class RedisRegistry(Registry):
         with self._connection.faults():
             count, remaining = 0, iter(boards)
             while page := [_batch_entry(board) for board in islice(remaining, _BATCH_PAGE)]:
-                await ours.rpush(batch, *page)
-                await ours.expire(batch, _BATCH_TTL_S)
+                async with ours.pipeline() as pipeline:
+                    pipeline.rpush(batch, *page)
+                    pipeline.expire(batch, _BATCH_TTL_S)
+                    await pipeline.execute()
                 count += len(page)
                 progress(count)
             async with self._connection.patient(_BATCH_TIMEOUT_S) as client:
                 outcome = await self._connection.run(
-                    redis_scripts.ENROL, batch, int(replace), int(time.time()), client=client
+                    redis_scripts.ENROL,
+                    batch,
+                    count,
+                    int(replace),
+                    int(time.time()),
+                    client=client,
                 )
         return _changed(outcome)
 
@@ -207,6 +214,8 @@ def _changed(outcome: list[Any]) -> int:
     what = outcome[0].decode()
     if what == "ok":
         return int(outcome[1])
+    if what == "not-all":
+        raise RegistryError("Redis lost a part of the batch: nothing is enrolled, try again")
     board_id, other = (value.decode("utf-8", "replace") for value in outcome[1:])
     if what == "revoked":
         revocation = json.loads(other)

@@ -79,14 +79,20 @@ return answers
 """
 )
 
-# ARGV: the batch's list, '1' to replace roots, the time. An element is JSON: id, key id (hex),
-# PEM, application or null, labels (JSON) or null. Returns {'ok', changed} or {what, id, other}.
+# ARGV: the batch's list, its length, '1' to replace roots, the time. An element is JSON: id, key id
+# (hex), PEM, application or null, labels (JSON) or null. Returns {'ok', changed}, {what, id, other},
+# or {'not-all'} if the list is not as long: Redis was emptied or restarted while it was collected,
+# or a page that was not answered in time was sent twice.
 ENROL = (
     _COMMON
     + """
-local batch, replace, now = ARGV[3], ARGV[4] == '1', ARGV[5]
+local batch, length, replace, now = ARGV[3], tonumber(ARGV[4]), ARGV[5] == '1', ARGV[6]
+if redis.call('LLEN', batch) ~= length then
+    redis.call('DEL', batch)
+    return {'not-all'}
+end
 local function each_board(work)
-    for first = 0, redis.call('LLEN', batch) - 1, 500 do
+    for first = 0, length - 1, 500 do
         for _, element in ipairs(redis.call('LRANGE', batch, first, first + 499)) do
             local conflict = work(unpack(cjson.decode(element)))
             if conflict then return conflict end

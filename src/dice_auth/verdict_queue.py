@@ -46,6 +46,11 @@ class VerdictQueue:
             try:
                 await self._judge_all(_read_all(taken))
             except BaseException as error:
+                if isinstance(error, RegistryError):
+                    # Who came meanwhile has waited for the same registry. A try for each few of
+                    # them would have the last of a crowd wait for minutes.
+                    taken += self._arrived
+                    self._arrived.clear()
                 _fail_all([verdict for _, _, verdict in taken], error)
                 if not isinstance(error, Exception):
                     raise
@@ -57,8 +62,13 @@ class VerdictQueue:
             return
         roots = await self._registry.roots_by_key_ids([each.key_id for each, _, _ in waiting])
         for (question, now, verdict), root in zip(waiting, roots, strict=True):
-            if not verdict.done():
+            if verdict.done():
+                continue
+            try:
                 verdict.set_result(judge(question, root, now))
+            except RegistryError as error:
+                # One root is damaged: nobody else's.
+                verdict.set_exception(error)
 
 
 def _read_all(arrived: list[tuple[bytes, datetime, asyncio.Future[Verdict]]]) -> list[_Waiting]:

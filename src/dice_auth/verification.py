@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dice import certificate, chain
-from dice_auth.certificate_reading import read_certificate
+from dice_auth.certificate_shape import read_certificate
+from dice_auth.errors import RegistryError
 from dice_auth.registry import EnrolledRoot, Registry
 
 # Checks of the request and of the registry; those of the chain are `dice.chain`'s.
@@ -75,10 +76,13 @@ def read_request(body: bytes) -> Question | Verdict:
 
 
 def judge(question: Question, enrolled: EnrolledRoot | None, now: datetime) -> Verdict:
-    """The verdict, given what the registry has answered."""
+    """The verdict, given what the registry has answered. Raises RegistryError if that is damaged."""
     if enrolled is None:
         return Verdict(None, (NOT_ENROLLED,))
-    root = read_certificate(enrolled.root)
+    try:
+        root = read_certificate(enrolled.root)
+    except certificate.CertificateError as error:
+        raise RegistryError(f"root certificate of {enrolled.board_id}: {error}") from error
     failed = certificate.verify_chain(question.presented, root, _fields(now))
     if enrolled.revoked:
         failed.append(REVOKED)

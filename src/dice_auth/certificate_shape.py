@@ -1,19 +1,17 @@
-"""The fast way to read a certificate that has the very shape `certificate_writer` gives it.
+"""The fast way to read a certificate that has the very shape the DICE code gives it.
 
-A server reads thousands a second, nearly all of one shape: the bytes that the writer writes, with
-holes for ids, keys and measurements. The pattern is made from the writer, so that there is no
+A server reads thousands a second, nearly all of one shape: the bytes that `dice` writes, with
+holes for ids, keys and measurements. The pattern is made from its writer, so that there is no
 second description of it. Whatever does not match is `certificate.parse`'s to read or to refuse.
-CPython alone: MicroPython's `re` cannot do it, and a board reads no certificates of boards.
 """
 
 import re
 
+from dice import certificate_writer, der
+from dice.certificate import MAXIMUM_BYTES, Certificate, parse
+from dice.extension import DiceExtension
+from dice.input_values import MODE_NORMAL, InputValues
 from ota_crypto.p256_curve import PRIME, is_on_curve
-
-from . import certificate_writer, der
-from .certificate import MAXIMUM_BYTES, Certificate
-from .extension import DiceExtension
-from .input_values import MODE_NORMAL, InputValues
 
 # What every certificate of this shape has in common, as `certificate.parse` reads it
 _NOT_BEFORE = (2018, 3, 22, 23, 59, 59)
@@ -22,10 +20,15 @@ _KEY_USAGE = b"\x02\x04"
 _PROFILE_NAME = b"openssl.example.p256"
 
 
-def read(data):
+def read_certificate(der_bytes: bytes) -> Certificate:
+    """As `certificate.parse`, a tenth of the time for the usual shape. Raises CertificateError."""
+    return read_shaped(der_bytes) or parse(der_bytes)
+
+
+def read_shaped(data: bytes) -> Certificate | None:
     """The Certificate, equal to what `certificate.parse` returns; None if the shape is another.
 
-    data: DER, bytes.
+    data: DER.
     """
     match = _PATTERN.fullmatch(data) if len(data) <= MAXIMUM_BYTES else None
     if match is None:
@@ -55,7 +58,7 @@ def read(data):
     return certificate
 
 
-def _decode_signature(data):
+def _decode_signature(data: bytes) -> tuple[int, int] | None:
     """(r, s) as `der.decode_ecdsa_signature` finds them; None if anything is unusual."""
     size = len(data)
     if not 8 < size < 0x80 or data[0] != der.SEQUENCE or data[1] != size - 2:
@@ -71,14 +74,14 @@ def _decode_signature(data):
     return int.from_bytes(r, "big"), int.from_bytes(s, "big")
 
 
-def _is_minimal(integer):
+def _is_minimal(integer: bytes) -> bool:
     """Whether these are the contents of an INTEGER of 2 bytes and more, positive and minimal."""
     if len(integer) < 2 or integer[0] >= 0x80:
         return False
     return integer[0] != 0 or integer[1] >= 0x80
 
 
-def _make_pattern():
+def _make_pattern() -> re.Pattern[bytes]:
     """A certificate as the writer writes it, its values replaced by holes of their size."""
     authority_id, subject_id, key = b"A" * 20, b"B" * 20, b"\x04" + b"K" * 64
     code, configuration, authority = b"C" * 64, b"D" * 64, b"E" * 64
@@ -109,7 +112,7 @@ def _make_pattern():
     )
 
 
-def _with_holes(text, *holes):
+def _with_holes(text: bytes, *holes: tuple[bytes, bytes]) -> bytes:
     """A pattern of `text` in which each (value, pattern), in this order, stands for the value."""
     pieces = []
     for value, hole in holes:

@@ -1,3 +1,0 @@
-from .certificate import Certificate
-
-def read(data: bytes) -> Certificate | None: ...
