@@ -49,7 +49,7 @@ powercut: $(STAMP) ## cuts the power at every flash operation of an update of 1 
 	$$bin/ota-service board powercut flash.bin --firmware 2.0.0.bin
 
 fuzz: $(VENV)/.fuzz ## atheris on every parser, RUNS executions each (default 2,000,000)
-	@for target in image signature_sector partition_table certificate server_certificate evidence; do \
+	@for target in image signature_sector partition_table certificate server_certificate evidence http_request verdict; do \
 	  mkdir -p build/fuzz; log=build/fuzz/$$target.log; \
 	  $(BIN)/python -m tests.fuzz.run $$target -runs=$(RUNS) -verbosity=0 -print_final_stats=1 \
 	    -artifact_prefix=build/fuzz/$$target- >$$log 2>&1 || { tail -n 40 $$log; exit 1; }; \

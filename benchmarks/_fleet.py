@@ -1,5 +1,6 @@
 """The clients of the agent's benchmark: many TLS connections in one program, the same for every
-server. Each says one thing and reads what comes, as fast as it can or at a rate, or misbehaves.
+server. Each says one thing and reads what comes, as fast as it can or at a rate, or misbehaves;
+or speaks protocol 2 (`updates2`), and says its evidence in the second of three requests.
 
 A process of its own (`python -m benchmarks._fleet`), so that what it costs is not the server's;
 prints one JSON object.
@@ -79,6 +80,54 @@ class Board:
         return True
 
 
+class Board2(Board):
+    """One update by protocol 2. say: the evidence."""
+
+    def __init__(self, options: argparse.Namespace, say: bytes) -> None:
+        super().__init__(options, b"GET /v2/challenge HTTP/1.1\r\nHost: ota-agent\r\n\r\n")
+        self._evidence = say
+        self._small = bytearray()
+        self._answers = 0
+        self._total: int | None = None
+
+    def read(self, buffer: memoryview) -> bool:
+        more = super().read(buffer)
+        if self._total is None and more:
+            self._small += buffer[: self.received]
+            self.received, self.first_byte_s = 0, None
+            self._look()
+        return more and self.received != self._total
+
+    def _look(self) -> None:
+        """At what is there of an answer: a small one, or the head of the firmware's."""
+        head, end, body = bytes(self._small).partition(b"\r\n\r\n")
+        if not end:
+            return
+        length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+        if self._answers == 2:
+            self._total, self.received = length, len(body)
+        elif len(body) == length:
+            self._answered(body)
+
+    def _answered(self, body: bytes) -> None:
+        self._answers += 1
+        self._small = bytearray()
+        if self._answers == 1:
+            head = (
+                "POST /v2/attest HTTP/1.1\r\nHost: ota-agent\r\n"
+                "Content-Type: application/eat+cwt\r\n"
+                f"Content-Length: {len(self._evidence)}\r\n\r\n"
+            )
+            self.socket.send(head.encode() + self._evidence)
+        else:
+            token = json.loads(body)["token"]
+            head = (
+                "GET /v2/firmware HTTP/1.1\r\nHost: ota-agent\r\n"
+                f"Authorization: Bearer {token}\r\n\r\n"
+            )
+            self.socket.send(head.encode())
+
+
 class Waiting:
     """Boards that wait for their sockets."""
 
@@ -115,7 +164,7 @@ def updates(options: argparse.Namespace, say: bytes) -> dict[str, object]:
     begun = time.perf_counter()
     while len(first_bytes) < options.total:
         while started < options.total and len(waiting) < options.at_once:
-            waiting.add(Board(options, say))
+            waiting.add(options.board(options, say))
             started += 1
         for board in waiting.ready():
             try:
@@ -245,7 +294,7 @@ def _make_noise(
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("work", choices=("updates", "slow", "crowd"))
+    parser.add_argument("work", choices=("updates", "updates2", "slow", "crowd"))
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--ca", required=True)
@@ -261,7 +310,8 @@ def main() -> None:
     options.context.load_verify_locations(options.ca)
     options.context.maximum_version = ssl.TLSVersion.TLSv1_2
     options.context.set_ciphers(_CIPHERS)
-    work = {"updates": updates, "slow": slow, "crowd": crowd}[options.work]
+    options.board = Board2 if options.work == "updates2" else Board
+    work = {"updates": updates, "updates2": updates, "slow": slow, "crowd": crowd}[options.work]
     print(json.dumps(work(options, options.say.read_bytes())), flush=True)
 
 

@@ -59,7 +59,7 @@ def run() -> dict[str, object]:
     ours: Figures = {}
     nginx: Figures = {}
     with tempfile.TemporaryDirectory() as name:
-        bench = _Bench(Path(name))
+        bench = Bench(Path(name))
         for kind in ("ecdsa", "rsa"):
             _throughput(bench, kind, ours, nginx)
         _attested(bench, ours)
@@ -70,7 +70,7 @@ def run() -> dict[str, object]:
     return {"name": NAME, "figures": ours, "peers": {"nginx": nginx}}
 
 
-class _Bench:
+class Bench:
     """The files of one run: keys, certificates, images."""
 
     def __init__(self, folder: Path) -> None:
@@ -125,12 +125,13 @@ class _Bench:
         )
 
     def updates(
-        self, server: Running, total: int, at_once: int, image: Path, kind: str = "ecdsa"
-    ) -> dict[str, float]:
+        self, server: Running, total: int, at_once: int, image: Path, kind: str = "ecdsa",
+        work: str = "updates",
+    ) -> dict[str, float]:  # fmt: skip
         """Whole updates; what the client program measured, and the server's CPU."""
         before = server.cpu_s()
         client = self.fleet(
-            server, "updates", "--total", total, "--at-once", at_once,
+            server, work, "--total", total, "--at-once", at_once,
             "--expect", image.stat().st_size, kind=kind,
         )  # fmt: skip
         out, _ = client.communicate(timeout=600)
@@ -142,7 +143,7 @@ class _Bench:
         return result
 
 
-def _throughput(bench: _Bench, kind: str, ours: Figures, theirs: Figures) -> None:
+def _throughput(bench: Bench, kind: str, ours: Figures, theirs: Figures) -> None:
     image = bench.image(1024 * 1024)
     pairs = []
     with (
@@ -163,7 +164,7 @@ def _throughput(bench: _Bench, kind: str, ours: Figures, theirs: Figures) -> Non
         figures[f"updates_per_s_{kind}"] = median(pair[at]["per_s"] for pair in pairs)
 
 
-def _attested(bench: _Bench, ours: Figures) -> None:
+def _attested(bench: Bench, ours: Figures) -> None:
     image = bench.image(1024 * 1024)
     with (
         servers.attestation_server(bench.folder, MAC) as url,
@@ -173,7 +174,7 @@ def _attested(bench: _Bench, ours: Figures) -> None:
     ours["updates_per_s_attested"] = median(runs)
 
 
-def _overhead(bench: _Bench, ours: Figures, theirs: Figures) -> None:
+def _overhead(bench: Bench, ours: Figures, theirs: Figures) -> None:
     image = bench.image(64 * 1024)
     with servers.attestation_stub() as url:
         started = time.perf_counter()
@@ -185,7 +186,7 @@ def _overhead(bench: _Bench, ours: Figures, theirs: Figures) -> None:
                     figures["overhead_ms"] = result["first_byte_median_s"] * 1000
 
 
-def _slow(bench: _Bench, ours: Figures, theirs: Figures) -> None:
+def _slow(bench: Bench, ours: Figures, theirs: Figures) -> None:
     image = bench.image(16 * 1024 * 1024)
     with (
         servers.attestation_stub() as url,
@@ -196,7 +197,7 @@ def _slow(bench: _Bench, ours: Figures, theirs: Figures) -> None:
         _read_slowly(bench, nginx, theirs)
 
 
-def _read_slowly(bench: _Bench, server: Running, figures: Figures) -> None:
+def _read_slowly(bench: Bench, server: Running, figures: Figures) -> None:
     pss, kernel = server.pss_bytes(), servers.kernel_tcp_bytes()
     client = bench.fleet(server, "slow", "--at-once", _SLOW_BOARDS, "--seconds", _SLOW_SECONDS)
     if client.stdout.readline().strip() != "reading":
@@ -214,7 +215,7 @@ def _read_slowly(bench: _Bench, server: Running, figures: Figures) -> None:
     figures["slow_share"] = result["slowest"] / result["mean"]
 
 
-def _crowd(bench: _Bench, ours: Figures) -> None:
+def _crowd(bench: Bench, ours: Figures) -> None:
     image = bench.image(1024 * 1024)
     seed = random.randrange(1 << 30)
     with servers.attestation_stub() as url, bench.agent(image, url) as agent:
@@ -227,7 +228,7 @@ def _crowd(bench: _Bench, ours: Figures) -> None:
     ours["crowd_ratio"] = median(among) / median(alone)
 
 
-def _soak(bench: _Bench, ours: Figures) -> None:
+def _soak(bench: Bench, ours: Figures) -> None:
     image = bench.image(64 * 1024)
     with servers.attestation_stub() as url, bench.agent(image, url) as agent:
         most = []

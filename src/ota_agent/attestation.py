@@ -1,13 +1,17 @@
-"""Asking the attestation server about a board's certificate: protocol.md, section B, step 2.
+"""Asking the attestation server: about a board's certificate (protocol.md, section B, step 2), for
+a challenge, and about evidence (section C).
 
-Whatever is not a whole answer with status 200, in time, is a refusal.
+Whatever is not a whole answer with status 200, in time, is a refusal. Not here: what the answers
+of section C say.
 """
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
 
+from ota_agent.attestation_access import OPEN_ACCESS, Access
 from ota_agent.circuit_breaker import CircuitBreaker
 from ota_agent.http_pool import Exchange, HttpPool
 
@@ -37,14 +41,30 @@ class Answer:
 _ACCEPTED = Answer(True, "accepted", "")
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the server said: its status, or 0 where it said nothing that counts, and why."""
+
+    status: int
+    failure: str = ""
+    content_type: bytes = b""
+    body: bytes = b""
+
+
+Replied = Callable[[Reply], None]
+
+
 class AttestationClient:
     """url: where to POST. timeout_s: for everything from waiting for a turn to the end of the
-    answer, three attempts included. Made in a running event loop; `close` it there."""
+    answer, three attempts included. access: how challenges and evidence are asked about. Made in
+    a running event loop; `close` it there."""
 
-    def __init__(self, url: str, timeout_s: float) -> None:
+    def __init__(self, url: str, timeout_s: float, access: Access = OPEN_ACCESS) -> None:
         self._loop = asyncio.get_running_loop()
         self._timeout_s = timeout_s
-        self._pool = HttpPool(url, _MOST_CONNECTIONS)
+        self._access = access
+        self._pool = HttpPool(url, _MOST_CONNECTIONS, access.tls)
+        self._challenge = self._pool.target.request("GET", "/challenge", access.headers)
         self._breaker = CircuitBreaker()
         self._failure = ""
         # In the order asked, which is that of their deadlines.
@@ -54,13 +74,38 @@ class AttestationClient:
     def ask(self, pem: bytes, answered: Callable[[Answer], None]) -> "Question | None":
         """Is the board with this certificate (PEM) accepted? answered is called once, unless the
         question is cancelled; never before this returns."""
+        request = self._pool.post_request(pem)
+        return self._ask(request, partial(_tell, answered), _ATTEMPTS)
+
+    def challenge(self, replied: Replied) -> "Question | None":
+        """A nonce for one board. replied: as for `ask`."""
+        return self._ask_with_access(self._challenge, replied, _ATTEMPTS)
+
+    def attest(self, evidence: bytes, channel: str, replied: Replied) -> "Question | None":
+        """Is this evidence good? channel: SHA-256 of the agent's certificate (DER) that the board
+        saw, hex. Asked once: its nonce is used up, whether or not the answer arrives."""
+        headers = (
+            f"{self._access.headers}Content-Type: application/eat+cwt\r\nOTA-Channel: {channel}\r\n"
+        )
+        request = self._pool.target.request("POST", "/attest", headers, evidence)
+        return self._ask_with_access(request, replied, 1)
+
+    def _ask_with_access(
+        self, request: bytes, replied: Replied, attempts: int
+    ) -> "Question | None":
+        if self._access.refusal:
+            self._loop.call_soon(replied, Reply(0, self._access.refusal))
+            return None
+        return self._ask(request, replied, attempts)
+
+    def _ask(self, request: bytes, replied: Replied, attempts: int) -> "Question | None":
         now = self._loop.time()
         permit = self._breaker.permit(now)
         if not permit:
             reason = f"{self._failure} ({self._breaker.failures} times in a row, not asked again)"
-            self._loop.call_soon(answered, _unavailable(reason))
+            self._loop.call_soon(replied, Reply(0, reason))
             return None
-        question = Question(self, self._pool, pem, permit, answered)
+        question = Question(self, self._pool, request, permit, replied, attempts)
         self._open[question] = now + self._timeout_s
         if self._timer is None:
             self._timer = self._loop.call_later(_OVERDUE_S, self._look_for_overdue)
@@ -91,37 +136,35 @@ class AttestationClient:
         del self._open[question]
         self._breaker.gave_up(question.permit)
 
-    def judge(self, question: "Question", status: int, failure: str) -> Answer:
-        """What the end of a question means."""
+    def judge(self, question: "Question", status: int, failure: str) -> str:
+        """What the end of a question means for the next; why it is none, if it is none."""
         del self._open[question]
         if failure or status in _OUT_OF_SERVICE:
             self._failure = failure or f"status {status}"
             self._breaker.failed(question.permit, self._loop.time())
-            return _unavailable(self._failure)
+            return self._failure
         self._breaker.succeeded()
-        if status == 200:
-            return _ACCEPTED
-        if status in (401, 403):
-            return Answer(False, "refused", f"attestation server: status {status}")
-        return _unavailable(f"status {status}")
+        return ""
 
 
 class Question:
-    """One certificate that the attestation server is asked about, up to three times."""
+    """One request to the attestation server, made up to so many times."""
 
     def __init__(
         self,
         client: AttestationClient,
         pool: HttpPool,
-        pem: bytes,
+        request: bytes,
         permit: int,
-        answered: Callable[[Answer], None],
+        replied: Replied,
+        attempts: int,
     ) -> None:
         self.permit = permit
         self._client = client
         self._pool = pool
-        self._pem = pem
-        self._answered: Callable[[Answer], None] | None = answered
+        self._request = request
+        self._replied: Replied | None = replied
+        self._most_attempts = attempts
         self._exchange: Exchange | None = None
         self._pause: asyncio.TimerHandle | None = None
         self._attempts = 0
@@ -129,43 +172,49 @@ class Question:
     def post(self) -> None:
         self._pause = None
         self._attempts += 1
-        self._exchange = self._pool.post(self._pem, self._done)
+        may_repeat = self._most_attempts > 1
+        self._exchange = self._pool.send(self._request, self._done, may_repeat=may_repeat)
 
     def cancel(self) -> None:
         """Nobody waits for the answer any more."""
-        if self._answered is not None:
+        if self._replied is not None:
             self._close()
             self._client.withdrawn(self)
 
     def expire(self, timeout_s: float) -> None:
         """It has taken too long. Where it never had a turn that is no failure of the server's:
         those whose turn it was tell how the server does."""
-        answered, exchange = self._answered, self._exchange
-        if answered is None:
+        replied, exchange = self._replied, self._exchange
+        if replied is None:
             return
         if self._attempts == 1 and exchange is not None and not exchange.has_turn:
             self.cancel()
-            answered(_unavailable(f"no turn within {timeout_s:g} s"))
+            replied(Reply(0, f"no turn within {timeout_s:g} s"))
         else:
-            self._end(0, f"no answer within {timeout_s:g} s")
+            self._end(0, f"no answer within {timeout_s:g} s", None)
 
     def _done(self, status: int, failure: str) -> None:
-        self._exchange = None
-        if (failure or status in _PASSING) and self._attempts < _ATTEMPTS:
+        exchange, self._exchange = self._exchange, None
+        if (failure or status in _PASSING) and self._attempts < self._most_attempts:
             pause_s = _PAUSE_S * 2 ** (self._attempts - 1)
             self._pause = asyncio.get_running_loop().call_later(pause_s, self.post)
         else:
-            self._end(status, failure)
+            self._end(status, failure, exchange)
 
-    def _end(self, status: int, failure: str) -> None:
-        answered = self._answered
-        if answered is not None:
-            self._close()
-            answered(self._client.judge(self, status, failure))
+    def _end(self, status: int, failure: str, exchange: Exchange | None) -> None:
+        replied = self._replied
+        if replied is None:
+            return
+        self._close()
+        failure = self._client.judge(self, status, failure)
+        if failure or exchange is None:
+            replied(Reply(0, failure))
+        else:
+            replied(Reply(status, "", exchange.content_type, exchange.body))
 
     def _close(self) -> None:
         """Nothing is under way any more."""
-        self._answered = None
+        self._replied = None
         if self._exchange is not None:
             self._exchange.cancel()
             self._exchange = None
@@ -173,5 +222,13 @@ class Question:
             self._pause.cancel()
 
 
-def _unavailable(reason: str) -> Answer:
-    return Answer(False, "attestation-unavailable", f"attestation server: {reason}")
+def _tell(answered: Callable[[Answer], None], reply: Reply) -> None:
+    """What a reply about a certificate means."""
+    status = reply.status
+    if status == 200:
+        answered(_ACCEPTED)
+    elif status in (401, 403):
+        answered(Answer(False, "refused", f"attestation server: status {status}"))
+    else:
+        reason = reply.failure or f"status {status}"
+        answered(Answer(False, "attestation-unavailable", f"attestation server: {reason}"))

@@ -53,10 +53,10 @@ class Door:
             self._empty.clear()
             await self._empty.wait()
 
-    def cancel_unidentified(self) -> None:
-        """End the sessions of those who have not said who they are."""
-        for session in [each for each in self._sessions if not each.identified]:
-            session.cancel()
+    def finish_sessions(self) -> None:
+        """Let those go on that have said who they are, and end the others."""
+        for session in list(self._sessions):
+            session.finish()
 
     def cancel_all(self) -> int:
         """End all sessions; how many boards that cut off."""
@@ -99,7 +99,7 @@ class Door:
             # Reset between accept() and here.
             self._admission.leave(host)
             sock.close()
-            log_session(peer, outcome="connection-lost", reason=error.strerror or str(error))
+            log_session(peer, "connection-lost", error.strerror or str(error))
             return
         self._sessions[session] = host
 

@@ -9,7 +9,7 @@ from ota_agent.transfer import expect_rate
 
 # More than a close_notify record and a FIN: a board that has acknowledged all but these has its
 # image, and may well reset instead of reading on.
-_CLOSING_BYTES = 64
+CLOSING_BYTES = 64
 
 
 class Farewell:
@@ -48,7 +48,7 @@ class Farewell:
     @property
     def has_delivered(self) -> bool:
         """Whether the board has everything."""
-        return self._connection.unacknowledged_bytes() <= _CLOSING_BYTES
+        return self._connection.unacknowledged_bytes() <= CLOSING_BYTES
 
     def is_over(self, now: float) -> bool:
         """Whether there is nothing more to wait for. Raises PeerError if the board takes nothing
@@ -60,7 +60,7 @@ class Farewell:
             self._left = left
             self._until = now + (self._idle_s if left else self._closing_s)
         if self._peer_closed:
-            if not left:
+            if left <= CLOSING_BYTES and (not left or self._is_broken()):
                 return True
             self._connection.check()
         if now < self._until:
@@ -70,6 +70,14 @@ class Farewell:
         expect_rate(self._left - left, self._idle_s, self._least_bytes_per_s)
         self._left = left
         self._until = now + self._idle_s
+        return False
+
+    def _is_broken(self) -> bool:
+        """Whether the board has reset the connection: our goodbye reached nobody."""
+        try:
+            self._connection.check()
+        except OSError:
+            return True
         return False
 
     def _read_away(self) -> bool:

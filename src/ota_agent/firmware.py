@@ -40,7 +40,9 @@ class Trust:
 class Firmware:
     """image: the bytes, in memory that nobody can change; records: the same, cut into TLS
     records. chip, project, version: from its header and app descriptor. sha256: of the file,
-    hex. signer: key digest, hex, or None."""
+    hex. digests: what a board may call the SHA-256 of this image,
+    hex: of the file, of what the signature covers, the appended one. signer: key digest, hex, or
+    None."""
 
     image: memoryview
     records: Sequence[memoryview]
@@ -48,6 +50,7 @@ class Firmware:
     project: str
     version: str
     sha256: str
+    digests: frozenset[str]
     signer: str | None
 
     @property
@@ -114,13 +117,20 @@ def _check(image: memoryview, trust: Trust) -> Firmware:
     header, descriptor = parser.header, parser.descriptor
     if header is None or descriptor is None:
         raise ImageError("no-descriptor", "no app descriptor")
+    sha256 = hashlib.sha256(image).hexdigest()
+    digests = {sha256}
+    if parser.signature_sector is not None:
+        digests.add(hashlib.sha256(image[: -len(parser.signature_sector)]).hexdigest())
+    if parser.sha256 is not None:
+        digests.add(parser.sha256.hex())
     return Firmware(
         image=image,
         records=[image[at : at + RECORD_BYTES] for at in range(0, len(image), RECORD_BYTES)],
         chip=chip_name(header.chip_id),
         project=descriptor.project_name,
         version=descriptor.version,
-        sha256=hashlib.sha256(image).hexdigest(),
+        sha256=sha256,
+        digests=frozenset(digests),
         signer=_signer(image, parser, trust),
     )
 

@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 client for one server: POST, keep-alive, a bounded number of connections.
+"""A small HTTP/1.1 client for one server: keep-alive, a bounded number of connections.
 
 Small, and with callbacks, because it is on the path of every update. An answer is never taken for
 that to another request: a connection carries one request at a time, goes on to the next only if
@@ -37,16 +37,29 @@ Done = Callable[[int, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where requests go; `target_of` makes it from a URL. head: up to the Content-Length."""
+    """Where requests go; `target_of` makes it from a URL. head: of a POST there, up to the
+    Content-Length. base: the URL's path without a slash at its end, for what lies below it."""
 
     host: str
     port: int
     head: bytes
     tls: ssl.SSLContext | None
+    authority: str
+    base: str
+
+    def request(self, method: str, below: str, headers: str = "", body: bytes = b"") -> bytes:
+        """A request for what lies below the URL. headers: lines, each with its end."""
+        length = f"Content-Length: {len(body)}\r\n" if method == "POST" else ""
+        head = (
+            f"{method} {self.base}{below} HTTP/1.1\r\nHost: {self.authority}\r\n"
+            f"User-Agent: ota-agent\r\n{headers}{length}\r\n"
+        )
+        return head.encode("ascii") + body
 
 
-def target_of(url: str) -> Target:
-    """Of an http or https URL; its query is part of the request, its fragment is not.
+def target_of(url: str, tls: ssl.SSLContext | None = None) -> Target:
+    """Of an http or https URL; its query is part of the request, its fragment is not. tls: for
+    https, else the system's CA certificates are trusted.
 
     Not checked here: whether the URL holds what would end the request line (`Settings` does).
     """
@@ -60,17 +73,25 @@ def target_of(url: str) -> Target:
         f"POST {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: ota-agent\r\n"
         "Content-Type: text/plain\r\nContent-Length: "
     )
-    tls = ssl.create_default_context() if parts.scheme == "https" else None
-    return Target(host, port, head.encode("ascii"), tls)
+    if parts.scheme != "https":
+        tls = None
+    elif tls is None:
+        tls = ssl.create_default_context()
+    return Target(host, port, head.encode("ascii"), tls, authority, parts.path.rstrip("/"))
 
 
 class Exchange:
-    """One request and whoever waits for its answer."""
+    """One request and whoever waits for its answer. content_type, body: of the answer, when done
+    is called. may_repeat: it is sent again where a kept connection closes instead of answering;
+    not what must not be done twice (RFC 9110, 9.2.2)."""
 
-    __slots__ = ("carrier", "done", "request")
+    __slots__ = ("body", "carrier", "content_type", "done", "may_repeat", "request")
 
-    def __init__(self, request: bytes, done: Done) -> None:
+    def __init__(self, request: bytes, done: Done, *, may_repeat: bool = True) -> None:
         self.request = request
+        self.may_repeat = may_repeat
+        self.content_type = b""
+        self.body = b""
         self.done: Done | None = done
         # The connection that carries it or is being made for it; None: it waits for a turn.
         self.carrier: _Connection | asyncio.Task[object] | None = None
@@ -100,8 +121,8 @@ class HttpPool:
     lost, or when there was never one.
     """
 
-    def __init__(self, url: str, most: int) -> None:
-        self._target = target_of(url)
+    def __init__(self, url: str, most: int, tls: ssl.SSLContext | None = None) -> None:
+        self.target = target_of(url, tls)
         self._loop = asyncio.get_running_loop()
         self._unused = most
         self._waiting: deque[Exchange] = deque()
@@ -113,13 +134,21 @@ class HttpPool:
 
     def post(self, body: bytes, done: Done) -> Exchange:
         """Send this body; done is called when there is an answer or a failure."""
-        exchange = Exchange(b"%b%d\r\n\r\n%b" % (self._target.head, len(body), body), done)
+        return self.send(self.post_request(body), done)
+
+    def post_request(self, body: bytes) -> bytes:
+        """A POST of this body to the URL itself."""
+        return b"%b%d\r\n\r\n%b" % (self.target.head, len(body), body)
+
+    def send(self, request: bytes, done: Done, *, may_repeat: bool = True) -> Exchange:
+        """The same for a whole request, as `Target.request` makes it."""
+        exchange = Exchange(request, done, may_repeat=may_repeat)
         if not self._place(exchange):
             self._waiting.append(exchange)
         return exchange
 
     def close(self) -> None:
-        """Exchanges still open are not answered. No `post` after this."""
+        """Exchanges still open are not answered. No `post` or `send` after this."""
         self._waiting.clear()
         for exchange in self._connecting.values():
             exchange.cancel()
@@ -145,7 +174,7 @@ class HttpPool:
     def _connect(self, exchange: Exchange) -> None:
         """With a slot taken."""
         connection = _Connection(self)
-        target = self._target
+        target = self.target
         task: asyncio.Task[object] = self._loop.create_task(
             self._loop.create_connection(
                 lambda: connection, target.host, target.port, ssl=target.tls
@@ -251,6 +280,8 @@ class _Connection(asyncio.BufferedProtocol):
     def _expect_answer(self) -> None:
         self._answer = bytearray()
         self._status = 0
+        self._content_type = b""
+        self._body = b""
         # The answer ends before the connection does.
         self._is_delimited = False
         self._is_whole = False
@@ -313,6 +344,8 @@ class _Connection(asyncio.BufferedProtocol):
             return
         status = self._status
         exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.content_type, exchange.body = self._content_type, self._body
         if is_alone and self._is_to_keep:
             self._pool.free(self)
         else:
@@ -326,12 +359,13 @@ class _Connection(asyncio.BufferedProtocol):
         exchange, self._exchange = self._exchange, None
         if exchange is None or exchange.done is None:
             self._pool.lost(self, None)
-        elif self._is_kept and not self._answer:
+        elif self._is_kept and not self._answer and exchange.may_repeat:
             # An idle connection closes when it likes, also as the next request is on its way.
             self._pool.lost(self, exchange)
         else:
             self._pool.lost(self, None)
             if self._ends_with_connection() and error is None:
+                exchange.content_type, exchange.body = self._content_type, self._body
                 exchange.finish(self._status, "")
             else:
                 begun = "in the middle of its answer" if self._answer else "without an answer"
@@ -347,10 +381,20 @@ class _Connection(asyncio.BufferedProtocol):
     def on_message_begin(self) -> None:
         self._is_delimited = False
         self._has_more = self._is_whole
+        if not self._is_whole:
+            self._content_type = b""
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if name.lower() in (b"content-length", b"transfer-encoding"):
+        name = name.lower()
+        if name in (b"content-length", b"transfer-encoding"):
             self._is_delimited = True
+        elif name == b"content-type" and not self._is_whole:
+            # Two of them are none that is known.
+            self._content_type = self._content_type + b", " + value if self._content_type else value
+
+    def on_body(self, body: bytes) -> None:
+        if not self._is_whole:
+            self._body += body
 
     def on_headers_complete(self) -> None:
         if not self._is_whole:

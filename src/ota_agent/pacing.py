@@ -4,6 +4,7 @@ Bytes are reserved ahead, in the order in which they are asked for: nobody is st
 has to ask twice. No clock and no timer here; times are the event loop's, in seconds.
 """
 
+from ota_agent.settings import LEAST_BANDWIDTH
 from ota_agent.tls_connection import RECORD_BYTES
 
 # Turns are short, so that a board gets something often enough not to think that we are gone: the
@@ -25,6 +26,11 @@ class Pace:
         """How many bytes one of the sharers should take at a time."""
         fair = int(self._rate * _TURN_S / max(1, self.sharers))
         return min(RECORD_BYTES, max(_FEWEST_BYTES, fair))
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more sharer leaves enough to each."""
+        return self._rate >= LEAST_BANDWIDTH * (self.sharers + 1)
 
     def reserve(self, count: int, now: float) -> float:
         """When these bytes may be sent: now, or later."""

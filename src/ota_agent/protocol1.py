@@ -52,7 +52,8 @@ class CertificateReader:
         if self._received[0] != FIRST_BYTE:
             raise PeerError(
                 "unknown-protocol",
-                f"first byte 0x{self._received[0]:02x}, expected 0x30 (a DER certificate)",
+                f"first byte 0x{self._received[0]:02x}, expected 0x30 (a DER certificate) or a"
+                " letter (HTTP/1.1)",
             )
         try:
             self._total = certificate.total_length(self._received)

@@ -9,9 +9,10 @@ from contextlib import contextmanager, suppress
 
 from ota_agent.admission import Admission
 from ota_agent.attestation import AttestationClient
+from ota_agent.attestation_access import Access, read_access
 from ota_agent.certificate_files import CertificateFiles
 from ota_agent.door import Door
-from ota_agent.errors import UnfinishedError
+from ota_agent.errors import SettingsError, UnfinishedError
 from ota_agent.firmware_file import FirmwareFile, log_firmware
 from ota_agent.listening import open_listener
 from ota_agent.readiness import Readiness
@@ -44,12 +45,17 @@ async def serve(settings: Settings, *, ready: Ready | None = None) -> None:
     thresholds = gc.get_threshold()
     firmware = FirmwareFile(settings.firmware, settings.trust)
     certificate = CertificateFiles(settings.certificate, settings.key)
+    access = _access(settings)
     most = _raise_descriptor_limit(settings.max_connections)
     with open_listener(settings.host, settings.port) as listener:
         listener.setblocking(False)
         host, port = listener.getsockname()[:2]
         log_firmware("listening", firmware.served, host=host, port=port, max_connections=most)
-        attestation = AttestationClient(settings.dice_auth_url, settings.attestation_timeout_s)
+        if access.refusal:
+            log_event("no-protocol-2", reason=access.refusal)
+        attestation = AttestationClient(
+            settings.dice_auth_url, settings.attestation_timeout_s, access
+        )
         admission = Admission(most, settings.max_connections_per_address, settings.accept_rate)
         readiness = Readiness()
         service = Service(settings, certificate, firmware, attestation, readiness)
@@ -100,7 +106,8 @@ class _Agent:
 
     async def _finish_sessions(self) -> None:
         """Wait for boards that have identified themselves, no longer than the deadline."""
-        self._door.cancel_unidentified()
+        self._service.is_finishing = True
+        self._door.finish_sessions()
         if not self._door.sessions:
             return
         deadline_s = self._service.settings.shutdown_deadline_s
@@ -163,6 +170,19 @@ class _Agent:
     def _signal(self) -> None:
         self._signals += 1
         self._signalled.set()
+
+
+def _access(settings: Settings) -> Access:
+    """Raises SettingsError where nobody could be served."""
+    access = read_access(
+        settings.dice_auth_url,
+        settings.attestation_ca,
+        settings.attestation_token,
+        plain_http_allowed=settings.attestation_plain_http,
+    )
+    if access.refusal and settings.require_attestation:
+        raise SettingsError(access.refusal)
+    return access
 
 
 def _raise_descriptor_limit(wanted: int) -> int:

@@ -14,19 +14,26 @@ from ota_agent.settings import Settings
 class Service:
     """settings: as the agent was started with; certificate, firmware: the files, each the last
     that was valid; attestation: who says whether a board is one of ours; readiness: the sockets
-    that are waited for. Besides these the bandwidth of all boards together, which their pacers
-    take from. Its owner closes attestation and readiness."""
+    that are waited for; is_finishing: the agent is about to end, nobody is kept. Besides these
+    the bandwidth of all boards together, which their pacers take from. Its owner closes
+    attestation and readiness."""
 
     settings: Settings
     certificate: CertificateFiles
     firmware: FirmwareFile
     attestation: AttestationClient
     readiness: Readiness
+    is_finishing: bool = False
     _total: Pace | None = field(init=False)
 
     def __post_init__(self) -> None:
         rate = self.settings.bandwidth
         self._total = Pace(rate) if rate is not None else None
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the bandwidth limit leaves enough for one more board."""
+        return self._total is None or self._total.has_room
 
     def pacer(self) -> Pacer | None:
         """For one more board; None where no bandwidth limit holds."""

@@ -1,13 +1,17 @@
 """What happens with one board: TLS, its certificate, the verdict, the firmware, one log line.
 
+The first byte tells which protocol it speaks: what follows in protocol 2 is `conversation`'s,
+which drives this session from then on.
+
 A session is a state machine driven from outside: `ready` when its socket may go on, `expire` when
 its deadline has passed, and the attestation server's answer. No coroutine and no timer of its own:
 with thousands of boards these would cost as much as what is done for them. Whatever a board does
 ends its own session only.
 
-    greeting -> attesting -> sending -> parting -> over
+    greeting -> attesting -> sending -> parting -> over           protocol 1
+    greeting -> (conversing -> sending) again and again -> parting -> over    protocol 2
 
-From greeting and attesting a board that gets nothing goes to parting, where a TLS alert may still
+From all but sending a board that gets nothing goes to parting, where a TLS alert may still
 be on its way; one that was given a part of the image is cut off, and sees that it was.
 """
 
@@ -17,14 +21,16 @@ import socket
 import ssl
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from dice import certificate
 from ota_agent.attestation import Answer, Question
-from ota_agent.board_identity import NOBODY, BoardIdentity, identity_of
+from ota_agent.board_identity import NOBODY, identity_of
+from ota_agent.conversation import Conversation
 from ota_agent.errors import PeerError
-from ota_agent.farewell import Farewell
+from ota_agent.farewell import CLOSING_BYTES, Farewell
 from ota_agent.firmware import Firmware
-from ota_agent.protocol1 import CertificateReader
+from ota_agent.protocol1 import FIRST_BYTE, CertificateReader
 from ota_agent.readiness import HUNG_UP, READ, WRITE
 from ota_agent.service import Service
 from ota_agent.structured_log import log_event
@@ -33,6 +39,10 @@ from ota_agent.transfer import Progress, Transfer
 
 # How often a connection that is being closed is looked at.
 _FAREWELL_S = 0.25
+# What a line says of a board of which nothing is known.
+_NOTHING: dict[str, Any] = {
+    "protocol": None, "key_id": None, "root_key_id": None, "firmware": None, "bytes": 0,
+}  # fmt: skip
 
 
 class Session:
@@ -53,12 +63,15 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._service = service
         self._connection = TlsConnection(sock, service.certificate.context_for_connection())
+        self._channel = service.certificate.channel
         self._peer = peer
         self._ended = ended
         self._started = self._loop.time()
         self._reader = CertificateReader()
         self._has_shaken_hands = False
+        self._protocol: int | None = None
         self._board = NOBODY
+        self._conversation: Conversation | None = None
         self._question: Question | None = None
         self._firmware: Firmware | None = None
         self._transfer: Transfer | None = None
@@ -74,7 +87,7 @@ class Session:
         self._has_hung_up = False
         self._overdue: Callable[[], None] | None = None
         self.deadline = math.inf
-        self._allow("handshake", service.settings.handshake_timeout_s)
+        self.allow("handshake", service.settings.handshake_timeout_s)
         service.readiness.add(self._connection.descriptor, self.ready)
 
     # Driven from outside
@@ -96,6 +109,13 @@ class Session:
         if self._overdue is not None:
             self._attempt(self._overdue)
 
+    def finish(self) -> None:
+        """The agent is about to end: who has said who they are may go on."""
+        if self._conversation is not None and self._conversation.can_finish:
+            self._attempt(self._conversation.finish)
+        elif not self.identified:
+            self.cancel()
+
     def cancel(self) -> bool:
         """End it at once, as the agent ends; whether the board might have got (more) firmware."""
         if self._is_over:
@@ -105,6 +125,9 @@ class Session:
             return False
         if self._farewell is not None and self._farewell.has_delivered:
             self._end(is_complete=True)
+            return False
+        if self._conversation is not None and self._conversation.is_settled:
+            self.end_settled()
             return False
         self._outcome, self._reason = "cancelled", "the agent is shutting down"
         self._end()
@@ -132,10 +155,28 @@ class Session:
     def _greet(self) -> None:
         if not self._has_shaken_hands:
             self._shake_hands()
+        piece = self._connection.receive(self._reader.most)
+        if piece[:1].isalpha():
+            self._converse(piece)
+            return
+        if piece[:1] == b"%c" % FIRST_BYTE:
+            self._protocol = 1
+            if self._service.settings.require_attestation:
+                raise PeerError("attestation-required", "protocol 1 is refused here")
+        self._go_on = self._read_certificate
+        self._reader.feed(piece)
+        self._read_certificate()
+
+    def _read_certificate(self) -> None:
         reader, receive = self._reader, self._connection.receive
         while not reader.is_whole:
             reader.feed(receive(reader.most))
         self._attest(reader.certificate)
+
+    def _converse(self, first: bytes) -> None:
+        self._connection.answer_at_once()
+        self._conversation = Conversation(self, self._service, self._connection, self._channel)
+        self._conversation.begin(first)
 
     def _shake_hands(self) -> None:
         try:
@@ -145,7 +186,7 @@ class Session:
         except OSError as error:
             raise PeerError("handshake-failed", _text(error)) from error
         self._has_shaken_hands = True
-        self._allow("certificate", self._service.settings.certificate_timeout_s)
+        self.allow("certificate", self._service.settings.certificate_timeout_s)
 
     # Attesting: the server's verdict, then the firmware there is
 
@@ -173,14 +214,10 @@ class Session:
 
     def _start_sending(self, firmware: Firmware) -> None:
         self._expect_silence()
-        service, settings = self._service, self._service.settings
-        self._connection.begin_transfer(settings.send_buffer_bytes)
-        now = self._loop.time()
-        transfer = Transfer(self._connection, firmware, service.pacer(), now)
-        self._transfer = transfer
-        self._go_on = partial(self._send, transfer)
-        self._wait(settings.idle_timeout_s, partial(self._judge, transfer))
-        self._send(transfer)
+        service = self._service
+        self._connection.begin_transfer(service.settings.send_buffer_bytes)
+        transfer = Transfer(self._connection, firmware, service.pacer(), self._loop.time())
+        self.send(transfer, partial(self.part, "sent", "", service.settings.idle_timeout_s))
 
     def _expect_silence(self) -> None:
         """Nothing may follow the certificate, and nobody gets firmware who has left."""
@@ -194,36 +231,100 @@ class Session:
             raise PeerError("bad-certificate", "bytes after the certificate")
         raise PeerError("closed-by-board", "closed while it was being attested")
 
-    def _send(self, transfer: Transfer) -> None:
+    def send(self, transfer: Transfer, done: Callable[[], None]) -> None:
+        """Send all of it, to a board that takes it fast enough; done is called then."""
+        self._transfer = transfer
+        self._go_on = partial(self._send, transfer, done)
+        self.wait(self._service.settings.idle_timeout_s, partial(self._judge, transfer))
+        self._send(transfer, done)
+
+    def _send(self, transfer: Transfer, done: Callable[[], None]) -> None:
         progress = transfer.go_on(self._loop.time())
         if progress is Progress.DONE:
-            self._part("sent", "", self._service.settings.idle_timeout_s)
+            done()
         elif progress is Progress.TURN:
             self._loop.call_soon(self._proceed)
         else:
             self._go_on = None
-            self._loop.call_at(transfer.later, partial(self._resume, transfer))
+            self._loop.call_at(transfer.later, partial(self._resume, transfer, done))
 
-    def _resume(self, transfer: Transfer) -> None:
+    def _resume(self, transfer: Transfer, done: Callable[[], None]) -> None:
         """The bandwidth limit allows the next bytes."""
         if not self._is_over:
-            self._go_on = partial(self._send, transfer)
+            self._go_on = partial(self._send, transfer, done)
             self._proceed()
 
     def _judge(self, transfer: Transfer) -> None:
         settings = self._service.settings
         transfer.judge(settings.idle_timeout_s, settings.least_bytes_per_s)
-        self._wait(settings.idle_timeout_s, partial(self._judge, transfer))
+        self.wait(settings.idle_timeout_s, partial(self._judge, transfer))
+
+    # For the conversation
+
+    @property
+    def has_hung_up(self) -> bool:
+        """The board sends nothing more."""
+        return self._has_hung_up
+
+    def has_input(self) -> bool:
+        """Whether there may be something to receive, the end included; else it is waited for."""
+        if self._has_hung_up or self._connection.has_input() or self._connection.has_rest():
+            return True
+        self._awaited = READ
+        return False
+
+    def go_on(self, work: Callable[[], None] | None) -> None:
+        """What to do when the socket is ready; None: nothing, whatever the socket does."""
+        self._go_on = work
+
+    def at_deadline(self, overdue: Callable[[], None]) -> None:
+        """What to do at the deadline that there is."""
+        self._overdue = overdue
+
+    def wait_for_nothing(self) -> None:
+        """Somebody else than the board is to do something."""
+        self.deadline = math.inf
+
+    def attempt(self, work: Callable[[], None]) -> None:
+        """Do a piece of work that nothing here has called; not if it is over meanwhile."""
+        if not self._is_over:
+            self._attempt(work)
+
+    def has_delivered(self) -> bool:
+        """Whether the board has everything it was sent."""
+        return self._connection.unacknowledged_bytes() <= CLOSING_BYTES
+
+    def judge(self) -> None:
+        """Raises PeerError where the board took too little of what was sent last."""
+        transfer, settings = self._transfer, self._service.settings
+        if transfer is not None:
+            transfer.judge(settings.idle_timeout_s, settings.least_bytes_per_s)
+
+    def forget_transfer(self) -> None:
+        """What was sent last has arrived, and is watched no more."""
+        if self._transfer is not None:
+            self._transfer.end()
+            self._transfer = None
+
+    def end_settled(self) -> None:
+        """End it at once: between two requests, everything has been delivered."""
+        if self._conversation is not None:
+            self._outcome, self._reason = self._conversation.outcome, self._conversation.reason
+        self._end(is_complete=True)
 
     # Parting
 
-    def _part(self, outcome: str, reason: str, idle_s: float) -> None:
+    def part(self, outcome: str, reason: str, idle_s: float) -> None:
+        """Close the connection once the board has everything; idle_s: how long it may take
+        nothing until then."""
         self._outcome, self._reason = outcome, reason
         self._is_parting = True
         # A board that takes nothing does not let us end either: what watched over the transfer
         # goes on watching. One that was given nothing has so long.
         if self._transfer is None:
-            self._allow("closing", idle_s)
+            self.allow("closing", idle_s)
+        else:
+            self._overdue = partial(self._judge, self._transfer)
         self._go_on = partial(self._say_goodbye, idle_s)
         self._say_goodbye(idle_s)
 
@@ -240,13 +341,13 @@ class Session:
         if self._has_hung_up:
             self._see_off(farewell)
         else:
-            self._wait(_FAREWELL_S, partial(self._see_off, farewell))
+            self.wait(_FAREWELL_S, partial(self._see_off, farewell))
 
     def _see_off(self, farewell: Farewell) -> None:
         if farewell.is_over(self._loop.time()):
             self._end(is_complete=True)
         else:
-            self._wait(_FAREWELL_S, partial(self._see_off, farewell))
+            self.wait(_FAREWELL_S, partial(self._see_off, farewell))
 
     # The end
 
@@ -260,7 +361,7 @@ class Session:
             self._end()
         else:
             closing_s = self._service.settings.closing_timeout_s
-            self._attempt(partial(self._part, outcome, reason, closing_s))
+            self._attempt(partial(self.part, outcome, reason, closing_s))
 
     def _end(self, *, is_complete: bool = False) -> None:
         """is_complete: the board has everything that was meant for it, and may know it."""
@@ -278,48 +379,45 @@ class Session:
         else:
             self._connection.abort()
         self._log()
+        if self._conversation is not None:
+            self._conversation.close()
+            self._conversation = None
         self._ended(self)
 
     def _log(self) -> None:
-        log_session(
-            self._peer,
-            self._board,
-            self._firmware,
-            bytes_sent=self._transfer.sent if self._transfer is not None else 0,
-            seconds=self._loop.time() - self._started,
-            outcome=self._outcome,
-            reason=self._reason,
-        )
+        seconds = self._loop.time() - self._started
+        if self._conversation is not None:
+            about = self._conversation.account()
+        else:
+            firmware = self._firmware
+            about = {
+                "protocol": self._protocol,
+                "key_id": self._board.key_id,
+                "root_key_id": self._board.root_key_id,
+                "firmware": firmware.name if firmware is not None else None,
+                "bytes": self._transfer.sent if self._transfer is not None else 0,
+            }
+        log_session(self._peer, self._outcome, self._reason, seconds, about)
 
     # Deadlines
 
-    def _allow(self, name: str, seconds: float) -> None:
+    def allow(self, name: str, seconds: float) -> None:
         """Give the board so long for what it has to do."""
-        self._wait(seconds, partial(_give_up, name, seconds))
+        self.wait(seconds, partial(_give_up, name, seconds))
 
-    def _wait(self, seconds: float, overdue: Callable[[], None]) -> None:
+    def wait(self, seconds: float, overdue: Callable[[], None]) -> None:
         self._overdue = overdue
         self.deadline = self._loop.time() + seconds
 
 
 def log_session(
-    peer: str,
-    board: BoardIdentity = NOBODY,
-    firmware: Firmware | None = None,
-    *,
-    bytes_sent: int = 0,
-    seconds: float = 0.0,
-    outcome: str,
-    reason: str,
+    peer: str, outcome: str, reason: str, seconds: float = 0.0, about: dict[str, Any] = _NOTHING
 ) -> None:
-    """The one line of a session."""
+    """The one line of a session. about: what is known of the board and what it got."""
     log_event(
         "session",
         peer=peer,
-        key_id=board.key_id,
-        root_key_id=board.root_key_id,
-        firmware=firmware.name if firmware is not None else None,
-        bytes=bytes_sent,
+        **about,
         seconds=round(seconds, 3),
         outcome=outcome,
         reason=reason,

@@ -36,6 +36,8 @@ class Settings:
     are those of an address that come faster than accept_rate a second (5 s' worth at once).
     bandwidth, board_bandwidth: bytes a second in all and per board, at least 1,024; None: no limit.
     send_buffer_bytes: the kernel's buffer per board (SO_SNDBUF); None leaves it to the kernel.
+    require_attestation: protocol 1 is refused. attestation_ca, attestation_token,
+    attestation_plain_http: how challenges and evidence are asked about (`attestation_access`).
 
     Raises SettingsError for values that cannot be.
     """
@@ -60,6 +62,10 @@ class Settings:
     bandwidth: int | None = None
     board_bandwidth: int | None = None
     send_buffer_bytes: int | None = None
+    require_attestation: bool = False
+    attestation_ca: Path | None = None
+    attestation_token: Path | None = None
+    attestation_plain_http: bool = False
 
     def __post_init__(self) -> None:
         _check_url(self.dice_auth_url)

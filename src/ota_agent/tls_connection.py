@@ -26,6 +26,8 @@ _TCP_NOTSENT_LOWAT = 25
 _UNSENT_BYTES = 128 * 1024
 # A peer that goes on sending must not keep us from the others.
 _PIECES_READ_AWAY = 16
+# The first byte of struct tcp_info (tcp(7)), TCP_CLOSE of linux/tcp.h.
+_TCP_CLOSE = 7
 _NO_COUNT = bytes(4)  # a C int
 
 
@@ -65,6 +67,14 @@ class TlsConnection:
         has closed is not seen here, nor what is left of a record received in part."""
         return fcntl.ioctl(self.descriptor, termios.FIONREAD, _NO_COUNT) != _NO_COUNT
 
+    def answer_at_once(self) -> None:
+        """For requests and answers: what is written goes out, whatever is still under way."""
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def has_rest(self) -> bool:
+        """Whether part of a record is still to be received."""
+        return self._sock.pending() > 0
+
     def begin_transfer(self, send_buffer_bytes: int | None) -> None:
         """Before the first `send` of many. send_buffer_bytes: SO_SNDBUF; None leaves it to the
         kernel."""
@@ -72,6 +82,10 @@ class TlsConnection:
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
         if send_buffer_bytes is not None:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
+
+    def end_transfer(self) -> None:
+        """After the last `send` of many, where more is to be said: what is left goes out."""
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
 
     def hold_less(self) -> None:
         """For a board that turns out to be slow: the kernel keeps fewer unsent bytes for it."""
@@ -105,6 +119,10 @@ class TlsConnection:
         has the number of TIOCOUTQ: tcp(7))."""
         count = fcntl.ioctl(self.descriptor, termios.TIOCOUTQ, _NO_COUNT)
         return int.from_bytes(count, sys.byteorder)
+
+    def is_reset(self) -> bool:
+        """Whether TCP knows of no connection any more, also where the error has been told."""
+        return self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE
 
     def check(self) -> None:
         """Raises OSError if the connection has broken since it was last read or written."""

@@ -1,4 +1,4 @@
-"""Sending one image to one board, and telling a slow board from one that is gone."""
+"""Sending an image or a part of it to one board, and telling a slow board from one that is gone."""
 
 import math
 from enum import Enum, auto
@@ -27,15 +27,27 @@ class Progress(Enum):
 
 class Transfer:
     """sent: bytes given to the kernel so far. pacer: None where no bandwidth limit holds.
-    later: after Progress.LATER, the time to go on at."""
+    first, end: the part to send; end None: to the image's. later: after Progress.LATER, the time
+    to go on at."""
 
     def __init__(
-        self, connection: TlsConnection, firmware: Firmware, pacer: Pacer | None, now: float
+        self,
+        connection: TlsConnection,
+        firmware: Firmware,
+        pacer: Pacer | None,
+        now: float,
+        first: int = 0,
+        end: int | None = None,
     ) -> None:
         self.sent = 0
         self.later = 0.0
         self._connection = connection
-        self._firmware = firmware
+        self._image, self._records = firmware.image, firmware.records
+        if first or end is not None:
+            self._image = image = firmware.image[first:end]
+            self._records = [
+                image[at : at + RECORD_BYTES] for at in range(0, len(image), RECORD_BYTES)
+            ]
         self._pacer = pacer
         self._granted = 0
         self._taken = 0
@@ -53,15 +65,15 @@ class Transfer:
         send, sent = self._connection.send, self.sent
         first = sent // RECORD_BYTES
         try:
-            for record in self._firmware.records[first : first + _RECORDS_A_TURN]:
+            for record in self._records[first : first + _RECORDS_A_TURN]:
                 # A record is sent whole or not at all: OpenSSL's partial writes end with one.
                 sent += send(record)
         finally:
             self.sent = sent
-        return Progress.DONE if sent == len(self._firmware.image) else Progress.TURN
+        return Progress.DONE if sent == len(self._image) else Progress.TURN
 
     def _go_on_paced(self, pacer: Pacer, now: float) -> Progress:
-        image = self._firmware.image
+        image = self._image
         if not self._granted:
             self._granted, self.later = pacer.reserve(len(image) - self.sent, now)
         if self.later > now:

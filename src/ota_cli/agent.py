@@ -138,6 +138,26 @@ def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     " 64 hex digits. May be given several times.",
 )
 @click.option("--allow-unsigned", is_flag=True, help="Serve firmware without a signature as well.")
+@click.option(
+    "--require-attestation",
+    is_flag=True,
+    help="Refuse protocol 1, in which a board proves nothing.",
+)
+@click.option(
+    "--attestation-ca",
+    type=_FILE,
+    help="CA certificates, PEM, to trust for the attestation server alone.",
+)
+@click.option(
+    "--attestation-token",
+    type=_FILE,
+    help="File (mode 0600) with the bearer token for challenges and evidence.",
+)
+@click.option(
+    "--attestation-plain-http",
+    is_flag=True,
+    help="Send challenges and evidence over plain HTTP beyond this machine as well.",
+)
 @_limit_options
 @click.pass_context
 def agent(
@@ -150,7 +170,7 @@ def agent(
     listen: Address,
     trust: tuple[str, ...],
     allow_unsigned: bool,
-    **limits: Any,
+    **more: Any,
 ) -> None:
     """Serve firmware over TLS to attested boards.
 
@@ -178,7 +198,7 @@ def agent(
             host=listen.host,
             port=listen.port,
             trust=Trust([_digest(each) for each in trust] or None, allow_unsigned),
-            **limits,
+            **more,
         )
         if not is_host(urlsplit(settings.dice_auth_url).hostname or ""):
             raise SettingsError(

@@ -14,6 +14,9 @@ from esp_image.build import build_app
 from esp_image.chips import CHIPS
 from esp_image.signature_block import SECTOR_BYTES, parse_sector
 from esp_partition import PartitionError, csv, table
+from ota_agent.attestation import Reply
+from ota_agent.http_request import RequestError, RequestReader
+from ota_agent.verdict import AnswerError, read_failed_check, read_verdict
 from tests.dice import server_certificates
 from tests.esp_image import signing
 from tests.micropython_port import SHARED
@@ -127,6 +130,35 @@ def attestation_evidence(data: bytes) -> None:
         raise RuntimeError("a nonce that is not there")
 
 
+def http_request(data: bytes) -> None:
+    """The first byte chooses how the stream is cut; in one piece it has to mean the same."""
+    step = data[0] + 1 if data else 1
+    if _requests(data[1:], step) != _requests(data[1:], len(data)):
+        raise RuntimeError("other requests when the stream is cut otherwise")
+
+
+def _requests(data: bytes, step: int) -> list[tuple[str, str, bytes]]:
+    reader = RequestReader()
+    found = []
+    try:
+        for start in range(0, len(data), step):
+            reader.feed(data[start : start + step])
+            while (request := reader.next_request()) is not None:
+                found.append((request.method, request.path, request.body))
+    except RequestError as error:
+        _check_line(str(error))
+    return found
+
+
+def attestation_verdict(data: bytes) -> None:
+    """What an attestation server may answer, as verdict and as refusal."""
+    read_failed_check(Reply(401, "", b"application/problem+json", data))
+    try:
+        read_verdict(Reply(200, "", b"application/json", data))
+    except AnswerError as error:
+        _check_line(str(error))
+
+
 def _check_line(text: str) -> None:
     if not text or "\n" in text:
         raise RuntimeError(f"expected one line: {text!r}")
@@ -192,6 +224,22 @@ def _table_seeds() -> list[bytes]:
     return [CSV.encode(), built, built[:128] + b"\xff" * 32]
 
 
+def _request_seeds() -> list[bytes]:
+    head = b"POST /v2/attest HTTP/1.1\r\nHost: a\r\nContent-Type: application/eat+cwt\r\n"
+    get = b"GET /v2/firmware HTTP/1.1\r\nHost: a\r\nRange: bytes=5-\r\n\r\n"
+    post = head + b"Content-Length: 5\r\n\r\nabcde"
+    chunked = head + b"Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n"
+    return [b"\x10" + each for each in (get, post + get, chunked, get * 3)]
+
+
+def _verdict_seeds() -> list[bytes]:
+    return [
+        b'{"device":"d","hwmodel":"esp32","application":"a","version":"1","verdict":"affirming",'
+        b'"claims":"self-asserted","image_digest":"' + b"ab" * 32 + b'"}',
+        b'{"title":"Unauthorized","status":401,"check":"nonce"}',
+    ]
+
+
 TARGETS = {
     "image": Target(image, _image_seeds),
     "signature_sector": Target(signature_sector, _sector_seeds),
@@ -199,4 +247,6 @@ TARGETS = {
     "certificate": Target(dice_certificate, _certificate_seeds),
     "server_certificate": Target(tls_server_certificate, _server_certificate_seeds),
     "evidence": Target(attestation_evidence, _evidence_seeds),
+    "http_request": Target(http_request, _request_seeds),
+    "verdict": Target(attestation_verdict, _verdict_seeds),
 }

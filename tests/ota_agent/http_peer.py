@@ -23,6 +23,10 @@ class Link:
         self._reader = reader
         self._writer = writer
 
+    async def head(self) -> bytes:
+        """Of the next request, which has no body."""
+        return await self._reader.readuntil(b"\r\n\r\n")
+
     async def request(self) -> bytes:
         """The body of the next request."""
         head = await self._reader.readuntil(b"\r\n\r\n")

@@ -125,7 +125,6 @@ def test_an_attestation_server_that_is_down_means_refusal_with_that_reason(
 @pytest.mark.parametrize(
     ("sent", "outcome"),
     [
-        (b"GET /v2/challenge HTTP/1.1\r\n\r\n", "unknown-protocol"),
         (bytes(700), "unknown-protocol"),
         (b"\xff" * 5000, "unknown-protocol"),
         (b"\x30\x80" + bytes(700), "bad-certificate"),

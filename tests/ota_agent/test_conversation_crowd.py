@@ -1,0 +1,73 @@
+"""Faulty clients of protocol 2, hundreds at once, and good boards of both protocols among them."""
+
+import asyncio
+import socket
+from contextlib import suppress
+from itertools import cycle, islice
+from pathlib import Path
+
+from tests.ota_agent.attested_scene import AttestedScene, HttpBoard, attested_scene
+from tests.ota_agent.board_peer import BoardPeer, reset
+from tests.ota_agent.images import signed_image
+from tests.ota_agent.scene import living_sessions
+
+CLIENTS = 200
+IMAGE = signed_image(size=1_000_000)
+CHALLENGE = b"GET /v2/challenge HTTP/1.1\r\nHost: a\r\n\r\n"
+EVIDENCE = (
+    b"POST /v2/attest HTTP/1.1\r\nHost: a\r\nContent-Type: application/eat+cwt\r\n"
+    b"Content-Length: 3\r\n\r\nabc"
+)
+# Past the handshake: half a request, some that are never read, no end of them, no end of headers,
+# half of the evidence, garbage.
+SENT = [
+    CHALLENGE[:30], CHALLENGE, CHALLENGE * 300, CHALLENGE + EVIDENCE + CHALLENGE,
+    b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 2000, EVIDENCE[:-1], b"G" + bytes(500),
+]  # fmt: skip
+
+
+def crowd(here: AttestedScene) -> list[socket.socket]:
+    """Some asking for firmware that they never read; half of the others gone again."""
+    clients = []
+    for number, sent in enumerate(islice(cycle([*SENT, None]), CLIENTS)):
+        board = BoardPeer(here.agent.address, here.context, receive_buffer=4096)
+        with suppress(OSError):
+            if sent is None:
+                speaker = HttpBoard(board)
+                speaker.send("GET", "/v2/firmware", f"Authorization: Bearer {speaker.token()}")
+            else:
+                board.socket.sendall(sent)
+        if number % 4 == 0:
+            board.socket.close()
+        elif number % 4 == 1:
+            reset(board.socket)
+        else:
+            clients.append(board.socket)
+    return clients
+
+
+def test_a_crowd_of_faulty_clients_does_not_keep_good_boards_from_their_firmware(
+    tmp_path: Path, board_certificate: bytes
+) -> None:
+    async def run() -> None:
+        async with attested_scene(tmp_path, image=IMAGE, closing_timeout_s=0.5) as here:
+            before = here.open_descriptors()
+            clients = await asyncio.to_thread(crowd, here)
+            try:
+                for _ in range(3):
+                    found = await here.talk(lambda board: board.firmware(board.token()))
+                    assert found.body == IMAGE
+                    assert await here.update(board_certificate) == IMAGE
+            finally:
+                for client in clients:
+                    client.close()
+            lines = [await here.agent.next_session() for _ in range(CLIENTS + 6)]
+            whole = [line for line in lines if line["bytes"] == len(IMAGE)]
+            assert sum(line["outcome"] == "sent" for line in whole) >= 6
+            assert "internal-error" not in {line["outcome"] for line in lines}
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert here.open_descriptors() == before
+            assert living_sessions() == 0
+
+    asyncio.run(run())
