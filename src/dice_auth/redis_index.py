@@ -23,15 +23,20 @@ from dice_auth.errors import EnrolmentError, RegistryError
 from dice_auth.redis_connection import RedisConnection
 from dice_auth.structured_log import log_event
 
-_PAGE_KEYS = 200
+_PAGE_KEYS = 100
 _PAUSE_S = 0.5
-# A pass over a large registry is followed by a pause that keeps it to a tenth of the time.
+# A pass goes on at full speed for so long: enough for some 10,000 boards. After that each page is
+# followed by a pause so many times as long, because requests wait for Redis and for this process;
+# by a shorter one while the index is being built, since strangers have no answer until then.
+_HURRY_S = 0.25
 _PAUSE_FACTOR = 9
+_BUILDING_PAUSE_FACTOR = 1
 # How long a follower that died is waited for; it says that it lives at every page.
 _LEASE_MS = 1000
 # How often a follower that waits for changes says so, and looks whether the index is still there.
 _LOOK_EVERY_S = 0.25
 _SLOW_PASS_S = 1.0
+_LONGEST_PASS_S = 24 * 3600
 
 
 class RedisIndex:
@@ -41,6 +46,7 @@ class RedisIndex:
         self._connection = connection
         self._token = secrets.token_hex(8)
         self._hint_given = False
+        self._next_look = 0.0
 
     async def follow(self, caught_up: Callable[[], None]) -> None:
         """Returns only if cancelled. A Redis that does not answer is logged once and waited for."""
@@ -60,6 +66,7 @@ class RedisIndex:
 
     async def _follow_once(self, caught_up: Callable[[], None]) -> None:
         """A pass and the pause after it, if this is the follower; else a pause."""
+        self._next_look = time.monotonic() + _LOOK_EVERY_S
         if not await self._leads():
             if await self._is_complete():
                 caught_up()
@@ -70,11 +77,12 @@ class RedisIndex:
             # First the ear, then the pass: a change in between is seen by one of them.
             await events.psubscribe(f"__keyspace@{self._connection.database}__:*")
             started = time.monotonic()
-            if await self._index_all():
+            if await self._is_complete():
                 caught_up()
-            passed_s = time.monotonic() - started
-            await self._hint(passed_s)
-            await self._listen(events, time.monotonic() + max(_PAUSE_S, passed_s * _PAUSE_FACTOR))
+            if await self._index_all(events, started + _HURRY_S):
+                caught_up()
+            await self._hint(time.monotonic() - started)
+            await self._listen(events, time.monotonic() + _PAUSE_S)
         finally:
             await events.aclose()  # type: ignore[no-untyped-call]
 
@@ -85,16 +93,18 @@ class RedisIndex:
     async def _is_complete(self) -> bool:
         return bool(await self._connection.ours.exists(redis_scripts.COMPLETE))
 
-    async def _index_all(self) -> bool:
+    async def _index_all(self, events: PubSub, hurry_until: float) -> bool:
         """One pass: index what is new or changed, forget what is gone.
 
         False if it came to nothing: another process follows now, or our database was emptied
         meanwhile, and boards of earlier pages may be missing.
         """
         mark = f"{redis_scripts.MARK_PREFIX}{self._token}"
-        await self._connection.ours.set(mark, 1, ex=3600)
+        await self._connection.ours.set(mark, 1, ex=_LONGEST_PASS_S)
+        factor = _PAUSE_FACTOR if await self._is_complete() else _BUILDING_PAUSE_FACTOR
         cursor, present = b"0", 0
         while True:
+            started = time.monotonic()
             cursor, count, *changed = await self._connection.run(
                 redis_scripts.CHANGES, cursor, _PAGE_KEYS
             )
@@ -102,7 +112,9 @@ class RedisIndex:
             await self._take_up(changed)
             if cursor == b"0":
                 break
-            if not await self._leads():
+            now = time.monotonic()
+            until = now + (now - started) * factor if now > hurry_until else now
+            if not await self._listen(events, until, building=factor == _BUILDING_PAUSE_FACTOR):
                 return False
         if await self._connection.ours.hlen(redis_scripts.INDEXED) > present:
             await self._forget_missing()
@@ -123,24 +135,22 @@ class RedisIndex:
             if cursor == b"0":
                 return
 
-    async def _listen(self, events: PubSub, until: float) -> None:
-        """Look at the boards whose keys change, until it is time for the next pass.
+    async def _listen(self, events: PubSub, until: float, *, building: bool = False) -> bool:
+        """Look at the boards whose keys change, until it is time to go on.
 
-        Less long if another process follows now, or if our database was emptied: nobody can be
-        told that he is not enrolled before the pass that builds it again.
+        False, and at once, if another process follows now, or if our database was emptied (not
+        when `building`, it is not complete then): nobody can be told that he is not enrolled
+        before the pass that builds it again.
         """
-        next_look = 0.0
         while (now := time.monotonic()) < until:
-            if now >= next_look:
-                if not await self._leads() or not await self._is_complete():
-                    return
-                next_look = now + _LOOK_EVERY_S
-            event: dict[str, Any] | None = await events.get_message(
-                ignore_subscribe_messages=True, timeout=min(until - now, _LOOK_EVERY_S)
-            )
-            if event is not None:
-                board_id = event["channel"].partition(b"__:")[2]
-                await self._take_up(await self._connection.run(redis_scripts.CHANGE, board_id))
+            if now >= self._next_look:
+                self._next_look = now + _LOOK_EVERY_S
+                if not await self._leads() or not (building or await self._is_complete()):
+                    return False
+            changed = await _changed_keys(events, min(until - now, _LOOK_EVERY_S))
+            if changed:
+                await self._take_up(await self._connection.run(redis_scripts.CHANGE, *changed))
+        return True
 
     async def _hint(self, passed_s: float) -> None:
         """Say once that C-enrolled boards are found late, and what would change that."""
@@ -162,6 +172,19 @@ class RedisIndex:
                 hint="boards enrolled by the C tools are found after a scan;"
                 " `CONFIG SET notify-keyspace-events Kgh` in Redis has them found at once",
             )
+
+
+async def _changed_keys(events: PubSub, timeout_s: float) -> set[bytes]:
+    """Keys of which Redis has told, once it does: at most a page of them."""
+    keys: set[bytes] = set()
+    while len(keys) < _PAGE_KEYS:
+        event: dict[str, Any] | None = await events.get_message(
+            ignore_subscribe_messages=True, timeout=0 if keys else timeout_s
+        )
+        if event is None:
+            break
+        keys.add(event["channel"].partition(b"__:")[2])
+    return keys
 
 
 def _key_id(board_id: bytes, pem: bytes) -> bytes:

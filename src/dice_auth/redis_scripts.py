@@ -8,7 +8,8 @@ Ours, in the database after the originals':
     dice-auth:indexed        hash: id -> SHA-1 of its PEM as indexed (hex), key id (hex)
     dice-auth:board:<id>     hash: application, labels, enrolled_at, first_seen, ...
     dice-auth:revoked        hash: key id (hex) -> JSON of the revocation
-    dice-auth:complete       there while every board of the originals' database is indexed
+    dice-auth:complete       there while every board of the originals' database is indexed, but
+                             for those that the C `submit` has only just written
     dice-auth:follower       who is indexing what the C tools write, for a second
     dice-auth:mark:<name>    there while a pass over all boards goes on
     dice-auth:batch:<name>   list of boards about to be enrolled
@@ -79,9 +80,9 @@ return answers
 """
 )
 
-# ARGV: the batch's list, its length, '1' to replace roots, the time. An element is JSON: id, key id
-# (hex), PEM, application or null, labels (JSON) or null. Returns {'ok', changed}, {what, id, other},
-# or {'not-all'} if the list is not as long: Redis was emptied or restarted while it was collected,
+# ARGV: the batch's list, its length, '1' to replace roots, the time. An element is JSON: id, key
+# id (hex), PEM, application or null, labels (JSON) or null. Returns {'ok', changed}, {what, id,
+# other}, or {'not-all'} if the list is not as long: Redis was emptied or restarted meanwhile,
 # or a page that was not answered in time was sent twice.
 ENROL = (
     _COMMON
@@ -120,6 +121,7 @@ if conflict then
     redis.call('DEL', batch)
     return conflict
 end
+if in_theirs('DBSIZE') == 0 then redis.call('SET', 'dice-auth:complete', 1) end
 local changed = 0
 each_board(function(id, key_id, pem, application, labels)
     local is_changed = false
@@ -179,22 +181,27 @@ return answer
 """
 )
 
-# ARGV: an id. Returns {id, fingerprint, PEM} if it is not indexed as it is now; a board that is
-# gone is taken out of the index.
+# ARGV: ids. Returns {id, fingerprint, PEM, id, ...} of those that are not indexed as they are now;
+# a board that is gone is taken out of the index.
 CHANGE = (
     _COMMON
     + """
-local id = ARGV[3]
-local pem = pem_of(id)
-if not pem then
-    unindex(id)
-    redis.call('DEL', 'dice-auth:board:' .. id)
-    return {}
+local answer = {}
+for at = 3, #ARGV do
+    local id = ARGV[at]
+    local pem = pem_of(id)
+    if pem then
+        local fingerprint = redis.sha1hex(pem)
+        local entry = redis.call('HGET', 'dice-auth:indexed', id)
+        if not entry or entry:sub(1, 40) ~= fingerprint then
+            for _, value in ipairs({id, fingerprint, pem}) do answer[#answer + 1] = value end
+        end
+    else
+        unindex(id)
+        redis.call('DEL', 'dice-auth:board:' .. id)
+    end
 end
-local fingerprint = redis.sha1hex(pem)
-local entry = redis.call('HGET', 'dice-auth:indexed', id)
-if entry and entry:sub(1, 40) == fingerprint then return {} end
-return {id, fingerprint, pem}
+return answer
 """
 )
 
