@@ -13,6 +13,7 @@ from ota_agent.structured_log import log_event
 _ACCEPTED_A_TURN = 32
 # After accept() failed for want of descriptors or memory.
 _ACCEPT_PAUSE_S = 0.1
+_FAILURE_LINE_EVERY_S = 10.0
 # How often sessions are looked at for deadlines: one look at all is cheaper than a timer each.
 _DEADLINES_S = 0.25
 
@@ -28,6 +29,7 @@ class Door:
         self._sessions: dict[Session, str] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._is_open = False
+        self._next_failure_line = 0.0
         self._empty = asyncio.Event()
 
     @property
@@ -68,6 +70,13 @@ class Door:
         if self._is_open:
             self._loop.add_reader(self._listener.fileno(), self._accept)
 
+    def _log_failure(self, error: OSError) -> None:
+        """Not at each try: a flood must not fill the log."""
+        now = self._loop.time()
+        if now >= self._next_failure_line:
+            self._next_failure_line = now + _FAILURE_LINE_EVERY_S
+            log_event("accept-failed", reason=error.strerror)
+
     def _accept(self) -> None:
         for _ in range(_ACCEPTED_A_TURN):
             try:
@@ -78,7 +87,7 @@ class Door:
                 # A client may be gone before it is accepted; want of resources passes.
                 if error.errno in (errno.ECONNABORTED, errno.EPROTO):
                     continue
-                log_event("accept-failed", reason=error.strerror)
+                self._log_failure(error)
                 self._loop.remove_reader(self._listener.fileno())
                 self._loop.call_later(_ACCEPT_PAUSE_S, self._listen)
                 return

@@ -20,6 +20,8 @@ _REQUIRED = (
 # Bytes a second: with fewer a board cannot be told from one that is gone.
 LEAST_BANDWIDTH = 1024
 LEAST_SEND_BUFFER_BYTES = 4096
+# The kernel doubles it, and takes an int of C (socket(7)).
+MOST_SEND_BUFFER_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +80,12 @@ class Settings:
         self._check_least("max_connections", 1, "1 or more")
         self._check_least("max_connections_per_address", 1, "1 or more")
         self._check_least("accept_rate", 1, "1 or more")
-        least = LEAST_SEND_BUFFER_BYTES
-        self._check_least("send_buffer_bytes", least, f"{least} or more")
+        least, most = LEAST_SEND_BUFFER_BYTES, MOST_SEND_BUFFER_BYTES
+        self._check_least("send_buffer_bytes", least, f"{least} to {most}")
+        if self.send_buffer_bytes is not None and self.send_buffer_bytes > most:
+            raise SettingsError(
+                f"send_buffer_bytes {self.send_buffer_bytes}: expected {least} to {most}"
+            )
         for name in ("bandwidth", "board_bandwidth"):
             self._check_least(name, LEAST_BANDWIDTH, f"{LEAST_BANDWIDTH} bytes a second or more")
 

@@ -16,6 +16,7 @@ from ota_agent.server import serve
 from ota_agent.settings import (
     LEAST_BANDWIDTH,
     LEAST_SEND_BUFFER_BYTES,
+    MOST_SEND_BUFFER_BYTES,
     Settings,
     from_environment,
 )
@@ -23,6 +24,7 @@ from ota_cli import output
 from ota_cli.addresses import Address, is_host, listen_option
 from ota_cli.agent_init import init, renew
 from ota_cli.errors import EXIT_REFUSED, EXIT_USAGE, CommandError
+from ota_cli.files import read_bytes
 
 _FILE = click.Path(path_type=Path)
 _DIGEST_HEX = re.compile(r"[0-9a-fA-F]{64}")
@@ -108,7 +110,7 @@ _LIMITS: tuple[tuple[str, str, Any, str], ...] = (
     (
         "--send-buffer",
         "send_buffer_bytes",
-        click.IntRange(min=LEAST_SEND_BUFFER_BYTES),
+        click.IntRange(min=LEAST_SEND_BUFFER_BYTES, max=MOST_SEND_BUFFER_BYTES),
         "Kernel buffer for each board, bytes; else the kernel's choice.",
     ),
 )
@@ -216,7 +218,14 @@ def _digest(text: str) -> bytes:
         return bytes.fromhex(text)
     from ota_cli.images import key_digest
 
-    return key_digest(Path(text))
+    path = Path(text)
+    if b"PRIVATE KEY" in read_bytes(path, "key"):
+        raise CommandError(
+            f"--trust {path}: a private key, which has no business on an agent; expected the public"
+            " one (espsecure extract-public-key --version 2 --keyfile KEY PUBLIC)",
+            EXIT_USAGE,
+        )
+    return key_digest(path)
 
 
 agent.add_command(init)

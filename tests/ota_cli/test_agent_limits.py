@@ -22,7 +22,11 @@ LEAST = [
     ("--board-bandwidth", "0", "1024"),
     ("--send-buffer", "4095", "4096"),
 ]
-NO_NUMBERS = [(option, "nan") for option, _, _ in LEAST] + [("--idle-timeout", "soon")]
+NO_NUMBERS = [
+    *((option, "nan") for option, _, _ in LEAST),
+    ("--idle-timeout", "soon"),
+    ("--send-buffer", str(2**31)),
+]
 
 
 def complaint(folder: Path, capsys: pytest.CaptureFixture[str], *limit: str, code: int) -> str:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from ota_cli.command_line import run
 from tests.esp_image import signing
 from tests.ota_cli.processes import done, refused, server
@@ -39,3 +41,15 @@ def test_the_public_key_that_the_guide_has_one_make_is_one_to_trust(tmp_path: Pa
     with server(*arguments, tmp_path / "sign.bin") as address:
         assert address.startswith("127.0.0.1:")
     assert "key-untrusted" in refused(*arguments, tmp_path / "stranger.bin")
+
+
+def test_a_private_key_is_not_taken_for_a_trusted_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would lie on a server that boards can reach."""
+    private = tmp_path / "sign.pem"
+    private.write_bytes(signing.private_pem(signing.make_key("p256")))
+    assert run(["agent", "--firmware", "f", "--trust", str(private)]) == 2
+    text = capsys.readouterr().err
+    assert "a private key" in text
+    assert text.count("\n") == 1
