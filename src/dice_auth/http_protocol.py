@@ -1,23 +1,32 @@
-"""HTTP by uvicorn, with the deadlines it has not: a client that connects and stays silent, or
-sends its request a byte a minute, is closed.
+"""HTTP by uvicorn, with the limits it has not: a client that connects and stays silent, sends its
+request a byte a minute or without an end, or never reads its answers, is closed.
 
 Deadlines are looked at a few times a second for all connections at once: a timer for each
 request would cost more than the rest of the protocol.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from dice_auth.structured_log import log_event
 
 HEADER_TIMEOUT_S = 10.0
 BODY_TIMEOUT_S = 10.0
+# How long answers may wait for a client that reads none of them.
+ANSWER_TIMEOUT_S = 30.0
 KEEP_ALIVE_TIMEOUT_S = 30
 SWEEP_EVERY_S = 0.25
+# Of a request's first line and headers; of all of a request, with whatever surrounds its chunks.
+# The parser has no limits, and the time it takes for a header grows with the square of its length.
+_MOST_HEAD_BYTES = 64 * 1024
+_MOST_REQUEST_BYTES = 1024 * 1024
+# Of all the requests that one reading may bring each takes some 2 KB while it waits for its turn.
+_READ_BYTES = 16 * 1024
 
 _BODY_TIMEOUT = (
     b"HTTP/1.1 408 Request Timeout\r\nContent-Type: text/plain\r\nContent-Length: 20\r\n"
@@ -53,11 +62,28 @@ class _JoinedWrites:
         return getattr(self._transport, name)
 
 
+class _FlowControl(FlowControl):
+    """Nothing is read while requests wait for their turn: uvicorn would take in more with each
+    answer, without end."""
+
+    def __init__(self, transport: asyncio.Transport, waiting: Sized) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        if not self._waiting:
+            super().resume_reading()
+
+
 class HttpProtocol(HttpToolsProtocol):
     """on_own_answer(status): told of answers given here, past the application."""
 
+    # Until when the request that has begun, and what was answered, has to be through.
     _deadline: float | None = None
+    _answer_deadline: float | None = None
     _is_in_body = False
+    # Of the request that has begun, those that came after its first piece.
+    _request_bytes = 0
 
     def __init__(self, *args: Any, on_own_answer: Callable[[int], None], **keywords: Any) -> None:
         super().__init__(*args, **keywords)
@@ -67,14 +93,47 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._writes = _JoinedWrites(transport)
         self.transport = self._writes  # type: ignore[assignment]
+        self.flow = _FlowControl(transport, self.pipeline)
+        transport.max_size = _READ_BYTES  # type: ignore[attr-defined]  # of every socket transport
         self._deadline = self.loop.time() + HEADER_TIMEOUT_S
+
+    def data_received(self, data: bytes) -> None:
+        self._request_bytes += len(data)
+        super().data_received(data)
+        limit = _MOST_REQUEST_BYTES if self._is_in_body else _MOST_HEAD_BYTES
+        if self._request_bytes > limit and self._deadline is not None:
+            self._deadline = None
+            log_event("request-too-long", peer=self._peer())
+            if self._is_in_body and self.cycle.response_started:
+                self.transport.abort()
+            else:
+                self.send_400_response("Request too long.")
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's closes at once
+        """A client that half-closes after its request is answered, as the originals do it."""
+        if self._deadline is not None or self.cycle is None or self.cycle.response_complete:
+            return False
+        self.cycle.keep_alive = False
+        return True
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._answer_deadline = self.loop.time() + ANSWER_TIMEOUT_S
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._answer_deadline = None
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._request_bytes = 0
         if self._deadline is None:
             self._deadline = self.loop.time() + HEADER_TIMEOUT_S
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade() and self.parser.get_method() == b"POST":
+            # The parser takes the body for the other protocol's. No verdict on an empty one.
+            raise ValueError("no other protocol here")
         self._deadline = self.loop.time() + BODY_TIMEOUT_S
         self._is_in_body = True
         super().on_headers_complete()
@@ -89,15 +148,19 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
+        log_event("bad-request", peer=self._peer())
         self._on_own_answer(400)
         super().send_400_response(msg)
+
+    def _peer(self) -> str | None:
+        return f"{self.client[0]}:{self.client[1]}" if self.client else None
 
     def close_if_late(self, now: float) -> None:
         """now: the loop's time."""
         if self._deadline is None or now < self._deadline:
             return
         self._deadline = None
-        peer = f"{self.client[0]}:{self.client[1]}" if self.client else None
+        peer = self._peer()
         if self._is_in_body and not self.cycle.response_started:
             log_event("body-timeout", peer=peer)
             self._on_own_answer(408)

@@ -120,7 +120,8 @@ def _config(application: Application, metrics: Metrics) -> uvicorn.Config:
         lifespan="off",
         interface="asgi3",
         log_config=None,
-        log_level="warning",
+        # What it would say, in lines of its own form, is logged here or counted.
+        log_level="critical",
         access_log=False,
         proxy_headers=False,
         server_header=False,

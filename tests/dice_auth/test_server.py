@@ -344,3 +344,23 @@ def test_a_signal_ends_the_process_with_exit_code_0(
         process.send_signal(number)
         assert process.wait(10) == 0
         assert "Traceback" not in process.stderr.read()
+
+
+def test_standard_error_has_json_lines_and_nothing_else(sqlite_url: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "ota_cli", "attest", "serve", "--registry", sqlite_url,
+         "--listen", "127.0.0.1:0"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        port = int(process.stdout.readline().rsplit(":", 1)[1])
+        upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+        for sent in (b"nonsense\r\n\r\n", request(PEM, headers=upgrade), request(b"x" * 300_000)):
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+                client.sendall(sent)
+                assert client.recv(65536)
+        process.terminate()
+        assert process.wait(10) == 0
+        events = [json.loads(line)["event"] for line in process.stderr]
+    assert events[:3] == ["listening", "bad-request", "refused"]
