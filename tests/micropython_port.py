@@ -18,9 +18,9 @@ BOARD_PACKAGES = (
 )  # fmt: skip
 
 # What no board loads: CPython's backends, tools that make images and keys, the reader of DICE
-# certificates, protocol 2's evidence until it is spoken, partition tables (esp32.Partition).
+# certificates, partition tables (esp32.Partition).
 HOST_ONLY: dict[str, set[str]] = {
-    "dice": {"cbor", "certificate", "certificate_shape", "chain", "evidence", "extension"},
+    "dice": {"cbor_reader", "certificate", "chain", "evidence_reader", "extension"},
     "esp32_akri": set(),
     "esp_image": {
         "build",

@@ -4,7 +4,7 @@ layer's secrets and its certificate (Open Profile for DICE, "DICE Main Flow").
 
 from ota_crypto import hkdf, p256, sha512, steps
 
-from . import certificate_writer, keys
+from . import keys
 
 
 def main_flow(cdi_attest, cdi_seal, inputs):
@@ -42,6 +42,9 @@ def derive_cdis(cdi_attest, cdi_seal, inputs):
 def certificate_steps(authority_cdi, subject_cdi, inputs):
     """(public key that signs, certificate): for the key of one CDI by the key of the CDI before
     it. The public key is 65 bytes."""
+    # Evidence needs the keys without it.
+    from . import certificate_writer
+
     authority_key = keys.private_key_from_cdi(authority_cdi)
     authority_public = yield from p256.public_key_steps(authority_key)
     if subject_cdi is authority_cdi:

@@ -2,8 +2,13 @@
 
 from binascii import unhexlify
 
+from .compat import const
+
 # Setting: default, and what it has to be (see _check).
 _SETTINGS = {
+    "identity": ("mac", None),
+    "protocol": (None, None),
+    "require_attestation": (False, "bool"),
     "agent_ca": ((), None),
     "agent_name": ("ota-agent", "text"),
     "agent_port": (4433, "port"),
@@ -27,8 +32,9 @@ _SETTINGS = {
     "insecure": (False, "bool"),
     "insecure_port": (3333, "port"),
 }
-_MAY_BE_NONE = ("project", "ntp_host")
-_POLICIES = ("different", "newer", "any")
+_MAY_BE_NONE = const(("project", "ntp_host"))
+_POLICIES = const(("different", "newer", "any"))
+_IDENTITIES = const(("mac", "provisioned"))
 _RANGES = {
     "port": (1, 65535, "1 to 65535"),
     "count": (1, 1000000, "a number from 1 on"),
@@ -41,6 +47,9 @@ _RANGES = {
 class Config:
     """Settings of an OtaService, each an attribute; unknown names are an error.
 
+    identity: `mac`, the originals', which proves nothing, or `provisioned` (uds.py).
+    protocol: 1 or 2; None is 2 for a provisioned board, else 1. A board never speaks another.
+    require_attestation: True: protocol 1 is not spoken, whatever else is configured.
     agent_ca: CA certificate(s) of the agent: DER bytes, a PEM text, a file's name, or a list of
     these. Without one no update. agent_name: the name the agent's certificate must carry.
     agent_port: TCP port where a request names none.
@@ -79,6 +88,12 @@ class Config:
             raise ValueError("unknown setting: %s" % sorted(map(str, values))[0])
         if self.policy not in _POLICIES:
             raise ValueError("policy %r: expected one of %s" % (self.policy, ", ".join(_POLICIES)))
+        if self.identity not in _IDENTITIES:
+            raise ValueError("identity %r: expected mac or provisioned" % (self.identity,))
+        if self.protocol is None:
+            self.protocol = 2 if self.identity == "provisioned" else 1
+        elif type(self.protocol) is not int or self.protocol not in (1, 2):
+            raise ValueError("protocol %r: expected 1 or 2" % (self.protocol,))
         self.agent_ca = _certificates(self.agent_ca)
         self.trusted_keys = [_key("trusted_keys", key) for key in _list("trusted_keys", self)]
         if self.trigger_key is not None:

@@ -2,6 +2,9 @@ from collections.abc import Mapping
 from typing import Any
 
 class Config:
+    identity: str
+    protocol: int
+    require_attestation: bool
     agent_ca: list[bytes]
     agent_name: str
     agent_port: int

@@ -25,11 +25,13 @@ _DESCRIPTOR_BYTES = const(256)
 _FAILED = const(1)
 _RAISED = const(2)
 _TOO_LATE = const(3)
-_REASONS = (
-    "it was reset before it had confirmed itself",
-    "its self-test failed",
-    "its self-test ended with an exception",
-    "its self-test was not over in time",
+_REASONS = const(
+    (
+        "it was reset before it had confirmed itself",
+        "its self-test failed",
+        "its self-test ended with an exception",
+        "its self-test was not over in time",
+    )
 )
 
 

@@ -2,9 +2,14 @@
 
 
 class OtaError(Exception):
-    """An update failed. `code` is stable, `message` names what was expected and what was found."""
+    """An update failed. `code` is stable, `message` names what was expected and what was found.
+
+    pause_s: how long the agent asks to be left alone; None if nothing failed, and the update had
+    nothing to do.
+    """
 
     may_retry = False
+    pause_s = 0
 
     def __init__(self, code, message):
         super().__init__(code, message)

@@ -1,5 +1,6 @@
 class OtaError(Exception):
     may_retry: bool
+    pause_s: int | None
     code: str
     message: str
     def __init__(self, code: str, message: str) -> None: ...

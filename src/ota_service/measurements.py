@@ -14,7 +14,7 @@ _CRC_OFFSET = const(1196)
 _PAD_OFFSET = const(1200)
 _BLOCK_BYTES = const(1216)
 _DIGEST_OFFSET = const(4)
-_V2_CHIPS = ("esp32s2", "esp32s3", "esp32c6")
+_V2_CHIPS = const(("esp32s2", "esp32s3", "esp32c6"))
 _NONE = bytes(64)
 
 

@@ -1,7 +1,7 @@
 """Protocol 1, the originals': certificate out, firmware in, over one TLS connection.
 
 protocol.md, section B. Only moves bytes between a connection and a Session; how long it may take
-is its caller's part (`patience`).
+is its caller's part (`patience`), and the connection `agent_connection`'s.
 """
 
 import asyncio
@@ -11,45 +11,6 @@ from .compat import const
 from .errors import OtaError, PeerError
 
 _END_S = const(1)
-
-
-async def connect(host, port, config, certificate, board):
-    """Open TLS, have the agent prove its name, and send it the certificate, bare DER.
-
-    board: whose clock says what is expired. Returns (reader, writer).
-    Raises PeerError when the network fails, OtaError when the agent is not the one meant.
-    """
-    where = "%s:%d" % (host, port)
-    tls = compat.tls()
-    leaf = []
-    try:
-        context = tls.client_context(config.agent_ca, leaf.append)
-    except (OSError, ValueError):
-        raise OtaError("no-agent-ca", "what is configured as the agent's CA is no certificate")
-    address = await _resolve(tls, host, port)
-    try:
-        reader, writer = await tls.open_stream(address, context, config.agent_name)
-        try:
-            # On MicroPython the handshake comes with the first write.
-            writer.write(certificate)
-            await writer.drain()
-        except BaseException:
-            await compat.close_stream(writer)
-            raise
-    except (OSError, ValueError) as error:
-        from . import agent_errors
-
-        shown = leaf[-1] if leaf else None
-        raise agent_errors.from_exception(error, where, config, shown, board.time())
-    return reader, writer
-
-
-async def _resolve(tls, host, port):
-    try:
-        return await tls.resolve(host, port)
-    except OSError:
-        # Not tried again: on the chip each look-up stops everything for seconds.
-        raise OtaError("name-unresolved", "%s: no address found for this name" % host)
 
 
 async def receive_firmware(reader, session, patience, read_s, on_progress):

@@ -6,7 +6,7 @@ from .compat import const
 from .errors import BadRequest
 
 MAX_BODY_BYTES = const(256)
-_EXPECTED = 'expected `ip: A.B.C.D` or JSON {"agent": "HOST:PORT"}'
+_EXPECTED = const('expected `ip: A.B.C.D` or JSON {"agent": "HOST:PORT"}')
 
 
 def parse_update_request(body, content_type=None, default_port=4433):

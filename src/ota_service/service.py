@@ -40,10 +40,15 @@ class OtaService:
         self._error = None
         self._rolled_back = False
         self._certificate = None
+        self.identity = None
         self._certificate_lock = asyncio.Lock()
         self._cancelled = False
         self._ended = False
         secure_version.open_storage(board)
+        if self.config.identity != "mac":
+            from . import device_identity
+
+            device_identity.start(board)
         self.descriptor = read_descriptor(board.running_partition())
         self._look_back()
         self._warn()
@@ -101,11 +106,20 @@ class OtaService:
         return "update cancelled\n", 200, _text()
 
     async def onboard_request_handler(self, req):
-        """GET /onboard: the board's DICE certificate, DER, or PEM when asked for."""
+        """GET /onboard: the board's DICE certificate, DER, or PEM when asked for; with `?root=1`
+        its root certificate, while a window for that is open (device_identity.open_root_window)."""
         try:
-            certificate = await self.device_certificate()
+            if getattr(req, "args", None):
+                from . import device_identity
+
+                certificate = await device_identity.certificate(self, req.args)
+            else:
+                certificate = await self.device_certificate()
+        except BadRequest as error:
+            return self._refusal(error)
         except Exception as error:
-            self.event("error", "DICE certificate: %s" % type(error).__name__)
+            code = error.code if isinstance(error, OtaError) else type(error).__name__
+            self.event("error", "DICE certificate: %s" % code)
             return "Could not generate the certificate", 500, _text()
         if "application/x-pem-file" in (req.headers.get("Accept") or ""):
             from dice.pem import to_pem
@@ -136,8 +150,12 @@ class OtaService:
             "slot": session.slot_label if session else None,
             "running": self.board.running_partition().info()[4],
             "confirmed": not confirmation.is_pending(self.board),
+            "identity": self.config.identity,
+            "protocol": self.config.protocol,
             "error": {"code": error.code, "message": error.message} if error else None,
         }
+        if self.identity is not None:
+            status.update(self.identity.status)
         if self.gate.nonce is not None:
             status["nonce"] = self.gate.nonce
         return status
@@ -254,7 +272,7 @@ class OtaService:
             raise
         except OtaError as error:
             self._fail(error)
-            if error.code != "cancelled":
+            if error.code != "cancelled" and error.pause_s is not None:
                 self.gate.note_failure()
             raise
         except Exception as error:
@@ -268,6 +286,8 @@ class OtaService:
         config = self.config
         if not (config.agent_ca or config.insecure):
             raise OtaError("no-agent-ca", "no CA certificate for the agent is configured")
+        if config.require_attestation and (config.insecure or config.protocol == 1):
+            raise OtaError("protocol-forbidden", "this board may not speak protocol 1, and is to")
         if not config.insecure:
             await self.device_certificate()
             await self._set_clock()
@@ -292,7 +312,8 @@ class OtaService:
         session = self._update.session if self._update else None
         if session is not None and session.state not in ("idle", "failed", "rebooting"):
             session.fail(error)
-        self.event("failed", "%s: %s" % (error.code, error.message))
+        name = "failed" if error.pause_s is not None else "idle"
+        self.event(name, "%s: %s" % (error.code, error.message))
 
     # -- what an update uses ------------------------------------------------------------------
 
@@ -309,9 +330,16 @@ class OtaService:
         """The board's DICE certificate, DER; made once a boot."""
         async with self._certificate_lock:
             if self._certificate is None:
-                from .device_certificate import certificate_steps
+                config = self.config
+                if config.identity == "mac" and config.protocol == 1:
+                    from .device_certificate import certificate_steps
 
-                self._certificate = await self.stepped(certificate_steps(self.board))
+                    steps = certificate_steps(self.board)
+                else:
+                    from . import device_identity
+
+                    steps = device_identity.certificate_steps(self)
+                self._certificate = await self.stepped(steps)
         return self._certificate
 
     async def _set_clock(self):

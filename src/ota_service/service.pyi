@@ -4,6 +4,7 @@ from typing import Any, Protocol, TypeVar
 from esp_image.header import Descriptor
 
 from .config import Config
+from .device_identity import Identity
 from .errors import OtaError
 from .gate import Gate
 
@@ -22,6 +23,10 @@ class _Partition(Protocol):
 class _Nvs(Protocol):
     def get_i32(self, key: str) -> int: ...
     def set_i32(self, key: str, value: int) -> None: ...
+    def get_blob(self, key: str, buffer: bytearray | memoryview) -> int: ...
+    def set_blob(self, key: str, value: bytes | bytearray | memoryview) -> None: ...
+    def erase_key(self, key: str) -> None: ...
+    def commit(self) -> None: ...
 
 class _Board(Protocol):
     @property
@@ -64,6 +69,7 @@ class OtaService:
     config: Config
     gate: Gate
     descriptor: Descriptor | None
+    identity: Identity | None
     def __init__(
         self,
         board: _Board,

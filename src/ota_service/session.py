@@ -1,10 +1,11 @@
 """One update as a state machine: fed with bytes, it never touches a socket.
 
 What may happen in which state is the table below. The network side (`protocol1`, `insecure`) calls
-the methods in that order; a method called in another state is a bug of the caller.
+the methods in that order; a method called in another state is a bug of the caller. Protocol 2's
+sessions, whose attempts may begin in the middle, are `resumable`'s.
 """
 
-from esp_image import ImageError, ImageParser, readback
+from esp_image import ImageError
 
 from .compat import const
 from .errors import OtaError, PeerError
@@ -24,6 +25,9 @@ _NEXT_STATE = {
     (_FAILED, "attempt"): _CONNECTING,
     (_CONNECTING, "connected"): _ATTESTING,
     (_CONNECTING, "accepted"): _RECEIVING,  # insecure mode: nobody is attested
+    (_ATTESTING, "seek"): _ATTESTING,  # what an earlier run left in the slot is taken up
+    (_ATTESTING, "reset"): _ATTESTING,  # another image, or an agent that cannot resume
+    (_ATTESTING, "end"): _IDLE,  # the agent has nothing newer
     (_ATTESTING, "accepted"): _RECEIVING,
     (_RECEIVING, "whole"): _VERIFYING,
     (_VERIFYING, "verified"): _SWITCHING,
@@ -37,14 +41,16 @@ _NEXT_STATE = {
 
 _READ_BYTES = const(4096)
 # What the stream did not tell; all else about an image it did.
-_ABOUT_THE_SIGNATURE = (
-    "digest-mismatch",
-    "extra-block",
-    "hash-missing",
-    "key-revoked",
-    "key-untrusted",
-    "scheme-unsupported",
-    "signature-invalid",
+_ABOUT_THE_SIGNATURE = const(
+    (
+        "digest-mismatch",
+        "extra-block",
+        "hash-missing",
+        "key-revoked",
+        "key-untrusted",
+        "scheme-unsupported",
+        "signature-invalid",
+    )
 )
 
 
@@ -54,6 +60,8 @@ class Session:
     slot: the partition to write (esp32.Partition's methods), never the running one.
     expected: an acceptance.Expected. trust: a trust.Trust.
     """
+
+    _hash = True  # the parser computes the appended SHA-256
 
     def __init__(self, slot, expected, trust):
         self.slot = slot
@@ -92,13 +100,19 @@ class Session:
         """Start over with a fresh parser and an untouched writer."""
         self._go("attempt")
         self.attempt += 1
+        self._start()
+
+    def _start(self):
         self._accepted = False
         # What the attempt before holds goes first: its sector buffer is the largest thing here.
         self._parser = self._writer = None
+        from esp_image import ImageParser
+
         self._writer = SlotWriter(self.slot)
         self._parser = ImageParser(
             signed=not self._trust.unsigned_allowed or None,
             max_bytes=self._slot_bytes,
+            hash=self._hash,
             keep_sector=False,
         )
 
@@ -126,13 +140,17 @@ class Session:
         self._expect(_RECEIVING)
         self._check_cancelled()
         room = self._writer.room()
+        self.feed(room if count == len(room) else room[:count])
+        self._writer.advance(count)
+
+    def feed(self, piece):
+        """Parse and judge the image's next bytes; `take` does, before they go on to flash."""
         try:
-            self._parser.feed(room if count == len(room) else room[:count])
+            self._parser.feed(piece)
             if not self._accepted and self._parser.descriptor is not None:
                 self._judge()
         except ImageError as error:
             raise OtaError(error.code, error.message)
-        self._writer.advance(count)
 
     def _judge(self):
         """May this image be installed here? Raises ImageError."""
@@ -172,6 +190,8 @@ class Session:
         # What only the stream needed gives way to what verifying takes.
         self._received, self._total = self.received, self.total
         self._parser = self._expected = None
+        from esp_image import readback
+
         try:
             yield from readback.verify_slot_steps(
                 self._read_slot,

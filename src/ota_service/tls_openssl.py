@@ -26,9 +26,15 @@ _NO_TLS = (
 )
 
 
+class _Context(ssl.SSLContext):
+    on_leaf = None
+
+
 def client_context(ca_certificates, on_leaf=None):
-    """See tls_mbedtls.client_context; OpenSSL names the failed check, on_leaf is not called."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    """See tls_mbedtls.client_context; OpenSSL names the failed check, and on_leaf is called with a
+    certificate that is trusted, by `open_stream`."""
+    context = _Context(ssl.PROTOCOL_TLS_CLIENT)
+    context.on_leaf = on_leaf
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     for der in ca_certificates:
         context.load_verify_locations(cadata=der)
@@ -45,7 +51,10 @@ async def resolve(host, port):
 async def open_stream(address, context=None, name=None):
     """See tls_mbedtls.open_stream."""
     host, port = address[-1]
-    return await asyncio.open_connection(host, port, ssl=context, server_hostname=name)
+    both = await asyncio.open_connection(host, port, ssl=context, server_hostname=name)
+    if context is not None and context.on_leaf is not None:
+        context.on_leaf(both[1].get_extra_info("ssl_object").getpeercert(True))
+    return both
 
 
 def certificate_error(error):

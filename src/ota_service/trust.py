@@ -4,7 +4,7 @@ eFuse where Secure Boot is on, else the board's configuration, else the running 
 own signature.
 """
 
-from esp_image import ImageError, readback
+from esp_image import ImageError
 
 from .errors import OtaError
 
@@ -51,6 +51,8 @@ def _own_key_steps(running):
     As ESP-IDF's esp_secure_boot_get_signature_blocks_for_running_app, but verified over the
     image, so that bytes left behind an unsigned image cannot name a key.
     """
+
+    from esp_image import readback
 
     def read(offset, buffer):
         running.readblocks(offset // 4096, buffer, offset % 4096)

@@ -42,11 +42,12 @@ class Update:
                 return
             except PeerError as error:
                 error = self._named(error)
-                if session.attempt >= self._config.attempts:
+                left = self._patience.deadline_left_s()
+                if session.attempt >= self._config.attempts or error.pause_s > max(0, left):
                     raise error
                 self._service.attempt_failed(error)
-            left = self._patience.deadline_left_s()
-            await asyncio.sleep(max(0, min(left, self._delay_s(session.attempt))))
+                delay = max(self._delay_s(session.attempt), error.pause_s)
+            await asyncio.sleep(max(0, min(left, delay)))
 
     async def _attempt(self, session):
         """The eight steps of the architecture page; 1, the request, has been parsed."""
@@ -56,12 +57,25 @@ class Update:
 
             taking = insecure.receive(session, config, patience, service)
             await patience.watch(taking, "nobody connected", config.first_byte_s)
+        elif config.protocol == 2:
+            from . import protocol2
+
+            await protocol2.receive(session, service, patience, self._host, self._port)
+            protocol2 = None  # else this frame would keep it
+            compat.let_go(
+                "ota_service.protocol2", "ota_service.agent_answers", "ota_service.http_response"
+            )
         else:
             certificate = await service.device_certificate()  # 2
             taking = self._receive(session, certificate)
             await patience.watch(taking, "no TLS connection", config.connect_s)
         # What connects and what judges the header give way to what verifies.
-        compat.let_go("ota_service.protocol1", "ota_service.tls_mbedtls", "esp_image.acceptance")
+        compat.let_go(
+            "ota_service.protocol1",
+            "ota_service.connection",
+            "ota_service.tls_mbedtls",
+            "esp_image.acceptance",
+        )
         service.event("verifying", "%d bytes in %s" % (session.received, session.slot_label))
         await service.stepped(session.verify_steps())  # 7
         service.event("switching", "boot partition %s" % session.slot_label)
@@ -71,11 +85,11 @@ class Update:
 
     async def _receive(self, session, certificate):
         service, config, patience = self._service, self._config, self._patience
-        from . import protocol1
+        from . import connection, protocol1
 
         where = "%s:%d" % (self._host, self._port)
         service.event("connecting", "%s, attempt %d" % (where, session.attempt))
-        reader, writer = await protocol1.connect(
+        reader, writer, _ = await connection.connect(
             self._host, self._port, config, certificate, self._board
         )  # 3, 4
         try:
@@ -113,6 +127,10 @@ class Update:
             running=descriptor,
             max_bytes=slot.info()[3],
         )
+        if config.protocol == 2 and not config.insecure:
+            from . import protocol2
+
+            return protocol2.session(board, slot, expected, found)
         return Session(slot, expected, found)
 
     def _require_network(self):

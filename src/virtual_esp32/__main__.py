@@ -2,7 +2,7 @@
 
 Boots the flash file and runs the example application until interrupted. Options as those of
 `ota-service board run`: --http HOST:PORT, --config FILE (JSON), and, before what stands in there,
---agent-ca FILE (DER, or PEM), --policy, --project.
+--agent-ca FILE (DER, or PEM), --identity, --policy, --project.
 Exit codes: 0 done, 1 failed, 2 usage.
 """
 
@@ -23,10 +23,13 @@ from .flash import NorFlash
 
 _USAGE = (
     "usage: -m virtual_esp32 FLASH [--http HOST:PORT] [--config FILE] [--agent-ca FILE] "
-    "[--policy POLICY] [--project NAME]"
+    "[--identity KIND] [--policy POLICY] [--project NAME]"
 )
-_OPTIONS = ("--http", "--config", "--agent-ca", "--policy", "--project")
-_POLICIES = ("different", "newer", "any")
+_OPTIONS = ("--http", "--config", "--agent-ca", "--identity", "--policy", "--project")
+_CHOICES = {
+    "identity": ("mac", "provisioned"),
+    "policy": ("different", "newer", "any"),
+}
 
 
 class _UsageError(Exception):
@@ -85,9 +88,11 @@ def _settings(options):
     settings = _read_settings(options["--config"]) if "--config" in options else {}
     if "--agent-ca" in options:
         settings["agent_ca"] = _read_certificate(options["--agent-ca"])
-    if options.get("--policy", _POLICIES[0]) not in _POLICIES:
-        raise _UsageError("--policy %s: expected %s" % (options["--policy"], ", ".join(_POLICIES)))
-    for name in ("policy", "project"):
+    for name, choices in _CHOICES.items():
+        given = options.get("--" + name, choices[0])
+        if given not in choices:
+            raise _UsageError("--%s %s: expected %s" % (name, given, ", ".join(choices)))
+    for name in ("identity", "policy", "project"):
         if "--" + name in options:
             settings[name] = options["--" + name]
     return settings

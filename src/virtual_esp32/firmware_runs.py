@@ -8,10 +8,13 @@ import asyncio
 
 from esp_image import acceptance
 from esp_partition import table
-from ota_crypto import steps
+from ota_crypto import sha256, steps
 from ota_service import confirmation, secure_version
 from ota_service.descriptor import read_descriptor
 from ota_service.errors import OtaError
+from ota_service.progress import STEP_BYTES
+from ota_service.progress import Progress as KeptProgress
+from ota_service.resumable import ResumableSession
 from ota_service.session import Session
 from ota_service.trust import find_trust_steps
 
@@ -91,9 +94,7 @@ class Firmware:
         """
         session = self.new_session(board, policy)
         try:
-            session.begin_attempt()
-            session.connected()
-            self.receive(session, image)
+            self.transfer(session, image)
             steps.run(session.verify_steps())
             progress.passed = True
             session.switch(lambda: confirmation.boots_next(board, session.slot))
@@ -129,7 +130,7 @@ class Firmware:
             running=descriptor,
             max_bytes=slot.info()[3],
         )
-        return self.session(slot, expected, trust)
+        return self.make_session(board, slot, expected, trust)
 
     def find_trust(self, board):
         """A trust.Trust, found by reading the running slot."""
@@ -141,6 +142,16 @@ class Firmware:
         return (
             find() if recall is None else recall("trust in " + board.decision.partition.label, find)
         )
+
+    def make_session(self, board, slot, expected, trust):
+        """The session of protocol 1."""
+        return self.session(slot, expected, trust)
+
+    def transfer(self, session, image):
+        """One attempt, from its begin to the image's last byte."""
+        session.begin_attempt()
+        session.connected()
+        self.receive(session, image)
 
     def receive(self, session, image):
         """The image as the network side hands it over."""
@@ -156,6 +167,30 @@ class Firmware:
             session.end_of_stream()
         if at < len(view):
             raise OtaError("trailing-data", "%d bytes follow the image" % (len(view) - at))
+
+
+class ResumingFirmware(Firmware):
+    """Updates over protocol 2: goes on where a power cut has left it, if the image is the same.
+
+    step_bytes: how much is written between two records of progress.
+    """
+
+    def __init__(self, step_bytes=STEP_BYTES):
+        self._step_bytes = step_bytes
+
+    def make_session(self, board, slot, expected, trust):
+        progress = KeptProgress(board, slot, self._step_bytes)
+        return ResumableSession(slot, expected, trust, progress)
+
+    def transfer(self, session, image):
+        session.begin_attempt()
+        session.connected()
+        steps.run(session.resume_steps())
+        digest = sha256(image).digest()
+        offset = session.received if session.digest == digest else 0
+        session.announced(digest, offset, len(image))
+        self.receive(session, memoryview(image)[offset:])
+        session.end_of_body()
 
 
 class Bench:

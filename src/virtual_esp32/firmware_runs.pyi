@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
+from esp_image.acceptance import Expected
 from esp_partition.table import Partition
 from ota_service.session import Session
 from ota_service.trust import Trust
@@ -9,6 +10,7 @@ from .board import VirtualBoard
 from .efuse import EFuse
 from .flash import Snapshot
 from .flash_faults import Fault
+from .partition import VirtualPartition
 from .recorded_runs import Outcome, Recorder
 
 _T = TypeVar("_T")
@@ -53,7 +55,14 @@ class Firmware:
     ) -> None: ...
     def new_session(self, board: VirtualBoard, policy: str) -> Session: ...
     def find_trust(self, board: VirtualBoard) -> Trust: ...
-    def receive(self, session: Session, image: bytes) -> None: ...
+    def make_session(
+        self, board: VirtualBoard, slot: VirtualPartition, expected: Expected, trust: Trust
+    ) -> Session: ...
+    def transfer(self, session: Session, image: bytes) -> None: ...
+    def receive(self, session: Session, image: bytes | memoryview) -> None: ...
+
+class ResumingFirmware(Firmware):
+    def __init__(self, step_bytes: int = 65536) -> None: ...
 
 class Bench:
     efuse: EFuse

@@ -12,11 +12,15 @@ OWNER = int.from_bytes(os.urandom(31), "big") + 1
 STRANGER = int.from_bytes(os.urandom(31), "big") + 1
 
 
-def signed_app(version, private=OWNER, chip="esp32c6", project="thermo", secure_version=0):
-    """A small application image with one Secure Boot V2 block (version 3)."""
-    return sign(
-        build.build_app(version, project, chip=chip, secure_version=secure_version), private
-    )
+def signed_app(
+    version, private=OWNER, chip="esp32c6", project="thermo", secure_version=0, **options
+):
+    """A small application image with one Secure Boot V2 block (version 3).
+
+    options: those of build_app.
+    """
+    image = build.build_app(version, project, chip=chip, secure_version=secure_version, **options)
+    return sign(image, private)
 
 
 def sign(image, private):

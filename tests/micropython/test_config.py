@@ -27,6 +27,23 @@ def test_the_defaults_are_the_safe_ones():
     assert config.policy == "different"
     assert config.allow_unsigned is config.insecure is False
     assert config.trigger_key is None
+    assert (config.identity, config.protocol, config.require_attestation) == ("mac", 1, False)
+
+
+def test_a_provisioned_board_speaks_protocol_2_unless_told_otherwise():
+    for settings, protocol in (
+        ({"identity": "mac"}, 1),
+        ({"identity": "mac", "protocol": 2}, 2),
+        ({"identity": "provisioned"}, 2),
+        ({"identity": "provisioned", "protocol": None}, 2),
+        ({"identity": "provisioned", "protocol": 1}, 1),
+    ):
+        assert Config(settings).protocol == protocol
+    for value in (0, 3, True, "2", 2.0):
+        assert refusal({"protocol": value}).startswith("protocol ")
+    for value in ("MAC", "", None, 1):
+        assert refusal({"identity": value}).startswith("identity ")
+    assert refusal({"require_attestation": 1}).startswith("require_attestation ")
 
 
 def test_each_kind_of_value_is_checked_and_named():

@@ -24,15 +24,18 @@ ANSWER_S = 60
 
 # Codes of what another attempt may not meet again
 RETRIED = (
+    "agent-busy",
+    "agent-error",
     "agent-unreachable",
     "connection-lost",
     "network-down",
     "no-tls",
     "timeout",
     "tls-failed",
+    "token-refused",
     "truncated",
 )
-_OF_THE_COMMAND = ("keep", "efuse", "network", "fault", "seed", "trace")
+_OF_THE_COMMAND = ("keep", "efuse", "network", "fault", "seed", "trace", "uds", "cut")
 
 Answer = dict[str, Any]
 
@@ -155,11 +158,15 @@ def settings(board: BoardProcess, **changes: Any) -> dict[str, Any]:
 
 def update(board: BoardProcess, old: bytes, agent: str, **options: Any) -> Answer:
     """One update of a board with the firmware `old`; options: settings, and those of the command
-    (fault_board.update). good: `(address, image)` of an update that follows."""
+    (fault_board.update). good: `(address, image)` of an update that follows, with the same identity
+    and protocol."""
     command = {name: options.pop(name) for name in list(options) if name in _OF_THE_COMMAND}
     if "good" in options:
         address, image = options.pop("good")
-        command["then"] = {"agent": address, "settings": settings(board), "bytes": len(image)}
+        same = {name: options[name] for name in ("identity", "protocol") if name in options}
+        command["then"] = {
+            "agent": address, "settings": settings(board, **same), "bytes": len(image)
+        }  # fmt: skip
     return board.ask(
         do="update",
         image=image_file(board, old),
@@ -222,6 +229,8 @@ def require_as_it_was(answer: Answer) -> None:
     """Nothing changed outside the spare slot, which no path of the bootloader boots."""
     before, after = answer["before"], answer["after"]
     assert after["outside"] == before["outside"]
+    if answer["status"]["protocol"] == 1:  # the other one keeps its progress there
+        assert after["nvs"] == before["nvs"]
     assert after["otadata"] == before["otadata"]
     assert after["first"] == "ff" * 16
     assert not answer["spare_boots"]

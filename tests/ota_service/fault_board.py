@@ -28,12 +28,13 @@ from virtual_esp32.manufacture import flash_content
 FLASH_BYTES = 0x60000
 _MAC = b"\x24\x0a\xc4\x00\x00\x01"
 _CHIP = "esp32c6"
+_NVS = (0x9000, 0x4000)
 _OTADATA = (0xD000, 0xE000)
 _SECTOR = 4096
 _PATIENCE_S = 20
 
 _manufactured = {}
-_certificates = {}
+_identities = {}
 _kept = []
 
 
@@ -87,16 +88,18 @@ def _new_board(command):
     """A board as it comes from the factory, its application started once."""
     if command.get("keep") and _kept:
         return _kept[0]
-    path = command["image"]
+    path, uds = command["image"], command.get("uds")
     efuse = EFuse(_MAC, chip=_CHIP, **command.get("efuse", {}))
-    if path not in _manufactured:
+    if (path, uds) not in _manufactured:
         with open(path, "rb") as file:
             content = flash_content(FLASH_BYTES, file.read())
         first = VirtualBoard(NorFlash(MemoryStorage(content)), efuse)
         first.boot()
-        OtaService(first)
-        _manufactured[path] = first.flash.snapshot()
-    board = VirtualBoard(FaultyFlash.from_snapshot(_manufactured[path]), efuse)
+        if uds is not None:
+            first.nvs("dice").set_blob("uds", unhexlify(uds))
+        OtaService(first, {"identity": "provisioned"} if uds else None)
+        _manufactured[path, uds] = first.flash.snapshot()
+    board = VirtualBoard(FaultyFlash.from_snapshot(_manufactured[path, uds]), efuse)
     board.boot()
     _kept[:] = [board]
     return board
@@ -116,10 +119,11 @@ def _look(board):
     after_otadata = _OTADATA[1] + _SECTOR
     return {
         "outside": _digest(
-            flash.read(0, _OTADATA[0]),
+            flash.read(0, _NVS[0]),
             flash.read(after_otadata, start - after_otadata),
             flash.read(start + size, FLASH_BYTES - start - size),
         ),
+        "nvs": _digest(flash.read(*_NVS)),
         "otadata": [_digest(flash.read(sector, _SECTOR)) for sector in _OTADATA],
         "spare": _digest(flash.read(start, size)),
         "first": hexlify(flash.read(start, 16)).decode(),
@@ -167,6 +171,9 @@ async def update(command):
     Application's script; `start` comes before the update. fault: `[operation, kind]`, counted from
     the update's first. trace: tell each flash operation. then: `agent`, `settings` and `bytes` of
     an update that follows on the same board and service, whose firmware is booted and confirmed.
+    uds: hex; the board was provisioned with it. cut: the power goes before this operation of the
+    update: whatever came after it is undone, and a command that says `keep` finds the board booted
+    from there.
     """
     board = _new_board(command)
     application = Application(board, command.get("network", ()))
@@ -178,14 +185,20 @@ async def update(command):
         on_event=application.on_event,
     )
     # Every board of this firmware has the same one, and it takes longer than all the rest.
-    service._certificate = _certificates.get(command["image"])
+    who = command["image"], command.get("uds"), service.config.protocol
+    service._certificate, service.identity = _identities.get(who, (None, None))
     before, files = _look(board), _open_files()
     flash = board.flash
     operations = []
-    if command.get("trace"):
-        flash.on_operation = lambda flash, what, offset, data: operations.append(
-            [what, offset, len(data or "")]
-        )
+    cut = []
+    if command.get("trace") or "cut" in command:
+
+        def note(flash, what, offset, data):
+            if len(operations) == command.get("cut"):
+                cut.append(flash.snapshot())
+            operations.append([what, offset, len(data or "")])
+
+        flash.on_operation = note
     if "fault" in command:
         operation, kind = command["fault"]
         flash.arm(Fault(command.get("seed", 1), flash.operations + operation, kind))
@@ -193,7 +206,7 @@ async def update(command):
     ticks = application.ticks
     answer = await _run_update(service, command["agent"])
     answer["ticks"] = application.ticks - ticks
-    _certificates[command["image"]] = service._certificate
+    _identities[who] = service._certificate, service.identity
     answer["alive"] = await application.is_alive()
     answer["left_open"] = _open_files() - files
     answer["before"], answer["after"] = before, _look(board)
@@ -209,6 +222,11 @@ async def update(command):
     if "then" in command:
         answer["then"] = await _update_again(service, command["then"])
     await service.end()
+    if cut:
+        board = _kept[0] = VirtualBoard(FaultyFlash.from_snapshot(cut[0]), board.efuse)
+        answer["cut"] = {"boots": board.boot().partition.label, "found": _look(board)}
+    elif "cut" in command:
+        answer["cut"] = None
     alive.cancel()
     return answer
 

@@ -183,3 +183,16 @@ def test_whatever_the_body_it_is_parsed_or_refused(body: bytes, content_type: st
     if refusal is not None:
         assert refusal.status in (400, 413)
         assert len(refusal.message.splitlines()) == 1
+
+
+def test_the_root_certificate_is_not_given_out_by_itself() -> None:
+    async def play(client: httpx.AsyncClient, board: VirtualBoard, agent: world.Agent) -> None:
+        refused = await client.get("/onboard?root=1")
+        assert (refused.status_code, refused.text) == (
+            403,
+            "the root certificate is not given out now\n",
+        )
+        device = await client.get("/onboard")
+        assert (await client.get("/onboard?root=0")).content == device.content
+
+    with_board(play, world.sends(NEW))

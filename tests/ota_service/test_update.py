@@ -70,6 +70,7 @@ def test_a_genuine_update_boots_once_confirmed_it_stays() -> None:
     assert fresh.status() == {
         "state": "idle", "received": 0, "total": None, "attempt": 0, "slot": None,
         "running": "ota_1", "confirmed": True, "error": None,
+        "identity": "mac", "protocol": 1,
     }  # fmt: skip
     assert boots(board) == "ota_1"
     assert fresh.info()["version"] == "2.0.0"

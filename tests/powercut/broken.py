@@ -72,7 +72,7 @@ class _FirstBytesFirst(slot_writer.SlotWriter):
 class FirstBytesFirst(Firmware):
     """The image's magic is written with the rest of its first sector."""
 
-    def receive(self, session: Session, image: bytes) -> None:
+    def receive(self, session: Session, image: bytes | memoryview) -> None:
         session._writer = _FirstBytesFirst(session.slot)  # type: ignore[attr-defined]
         super().receive(session, image)
 

@@ -1,0 +1,13 @@
+from .errors import OtaError
+
+MAX_HEAD_BYTES: int
+
+class Response:
+    request: str
+    status: int | None
+    headers: dict[str, str]
+    body_left: int | None
+    def __init__(self, request: str) -> None: ...
+    def feed(self, chunk: bytes | bytearray | memoryview) -> int: ...
+    def take(self, count: int) -> None: ...
+    def bad(self, text: str) -> OtaError: ...

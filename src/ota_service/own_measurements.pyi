@@ -1,0 +1,6 @@
+from collections.abc import Generator
+
+from .service import _Board
+
+def running_image_steps(board: _Board) -> Generator[None, None, tuple[bytes, bytes]]: ...
+def config_value_steps(board: _Board) -> Generator[None, None, bytes]: ...

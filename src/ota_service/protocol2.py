@@ -1,0 +1,91 @@
+"""Protocol 2: challenge, evidence, then the firmware, framed and resumable.
+
+protocol.md, section C. The order of things over one connection; what goes over it and comes back
+is `agent_answers`'s part.
+"""
+
+from hashlib import sha256
+
+from . import compat
+from .compat import const
+
+_ANSWERS = const(
+    (
+        "ota_service.agent_answers",
+        "ota_service.http_response",
+        "ota_service.connection",
+        "ota_service.tls_mbedtls",
+    )
+)
+
+
+def session(board, slot, expected, trust):
+    """A session that can be resumed."""
+    # What read the running image; its turn comes again with the first byte of the new one.
+    compat.let_go("esp_image.parser", "esp_image.segments", "esp_image.readback")
+    from .progress import Progress
+    from .resumable import ResumableSession
+
+    return ResumableSession(slot, expected, trust, Progress(board, slot))
+
+
+async def receive(session, service, patience, host, port):
+    """One attempt: from connecting to the image's last byte. Raises PeerError, OtaError."""
+    coroutine = _receive(session, service, patience, host, port)
+    await patience.watch(coroutine, "no TLS connection", service.config.connect_s)
+
+
+async def _receive(session, service, patience, host, port):
+    config = service.config
+    service.event("connecting", "%s:%d, attempt %d" % (host, port, session.attempt))
+    service.identity.status["verdict"] = None
+    name = "%s:%d" % (config.agent_name, port)
+    reader, writer, leaf = await _connect(service, host, port, name)
+    try:
+        session.connected()
+        patience.expect("no challenge", config.first_byte_s)
+        nonce = await _challenge(reader, writer, name)
+        patience.expect("no evidence", config.deadline_s)
+        evidence = await _evidence(service, nonce, sha256(leaf).digest())
+        from .agent_answers import Agent
+
+        agent = Agent(reader, writer, name)
+        service.event("attesting", "evidence of %d bytes" % len(evidence))
+        patience.expect("no decision about this board", config.first_byte_s)
+        token, verdict = await agent.attest(evidence)
+        service.identity.status["verdict"] = verdict
+        patience.expect("nothing read from flash", config.deadline_s)
+        await service.stepped(session.resume_steps())
+        if session.received:
+            service.event("resuming", "at byte %d" % session.received)
+        patience.expect("no firmware", config.first_byte_s)
+        response = await agent.open_firmware(token, session)
+        await agent.receive(response, session, patience, config.read_s, service.progress)
+    finally:
+        await compat.close_stream(writer)
+
+
+async def _connect(service, host, port, name):
+    from . import connection
+    from .agent_answers import challenge_request
+
+    config, board = service.config, service.board
+    return await connection.connect(host, port, config, challenge_request(name), board)
+
+
+async def _challenge(reader, writer, name):
+    """The nonce. The code that reads answers gives way to what signs, and comes again after it."""
+    from .agent_answers import Agent
+
+    nonce = await Agent(reader, writer, name).challenge()
+    compat.let_go(*_ANSWERS)
+    return nonce
+
+
+async def _evidence(service, nonce, channel):
+    await service.device_certificate()
+    from .device_identity import evidence_steps
+
+    evidence = await service.stepped(evidence_steps(service, nonce, channel))
+    compat.let_go("dice", "ota_crypto", "ota_service.device_identity", "ota_service.uds")
+    return evidence

@@ -1,0 +1,6 @@
+from collections.abc import Callable
+
+from .service import _Board
+
+def provision(board: _Board, show: Callable[[str], object] = ...) -> bytes: ...
+def show_root(board: _Board, show: Callable[[str], object] = ...) -> bytes: ...

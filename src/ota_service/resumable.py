@@ -1,0 +1,169 @@
+"""Sessions of protocol 2: an attempt may begin in the middle of the image.
+
+Within one run it goes on at the very byte where the attempt before was lost; after a restart, from
+what NVS says is safely in flash (`progress`), which is read and hashed again first. The whole
+image has to have the SHA-256 that was announced, and is verified from flash as every other.
+"""
+
+from binascii import crc32
+from hashlib import sha256
+
+from .compat import const
+from .errors import OtaError, PeerError
+from .session import Session
+from .slot_writer import SlotWriter
+
+_SECTOR_BYTES = const(4096)
+_WITHHELD_BYTES = const(16)
+# Errors beside PeerError after which the next update goes on where this one was
+_GOES_ON = const(("cancelled", "deadline"))
+
+
+class ResumableWriter(SlotWriter):
+    """Also counts: written, bytes that are in flash, whole sectors; crc, their CRC-32, the withheld
+    ones included."""
+
+    def __init__(self, partition):
+        super().__init__(partition)
+        self.written = self.crc = 0
+
+    def _flush(self):
+        super()._flush()
+        self._count()
+
+    def count_as_written(self):
+        """The room holds a whole sector that flash holds already, its withheld bytes included."""
+        self.touched = True
+        if not self.written:
+            self.withheld[:] = self._view[:_WITHHELD_BYTES]
+        self._block += 1
+        self._count()
+
+    def _count(self):
+        self.crc = crc32(self._sector, self.crc)
+        self.written += _SECTOR_BYTES
+
+
+class ResumableSession(Session):
+    """The update of one slot. progress: a progress.Progress; the rest as Session's.
+
+    digest: SHA-256 of the whole image of which some has come; None before. verdict: what the agent
+    says of this board.
+    """
+
+    _hash = False  # the whole image's is computed here
+
+    def __init__(self, slot, expected, trust, progress):
+        super().__init__(slot, expected, trust)
+        self._progress = progress
+        self._computed = None
+        self.digest = self.verdict = None
+
+    def begin_attempt(self):
+        """Go on where the attempt before was lost, if anything has come. Else nothing is held
+        yet: the proof that the board makes first needs the memory."""
+        self._go("attempt")
+        self.attempt += 1
+        if not self.received:
+            self._parser = self._writer = self._computed = None
+
+    def _start(self):
+        self.digest = None
+        super()._start()
+        self._writer = ResumableWriter(self.slot)
+        self._computed = sha256()
+
+    def resume_steps(self):
+        """The board is accepted: take up what an earlier run has left in the slot, if its progress
+        was kept and fits; yields between sectors. Those bytes are hashed and parsed as if they
+        came."""
+        progress = self._progress
+        if self.received:
+            return
+        self._start()
+        if not progress.load():
+            return
+        try:
+            writer = self._writer
+            while writer.written < progress.kept:
+                room = writer.room()
+                self._read_slot(writer.written, room)
+                if not writer.written:
+                    _put_withheld(room, progress.withheld)
+                self.feed(room)
+                writer.count_as_written()
+                yield
+            is_same = writer.crc == progress.crc
+        except (OSError, OtaError):
+            is_same = False
+        if is_same:
+            self.digest = progress.digest
+            self._go("seek")
+        else:
+            progress.forget()
+            self._start()
+
+    def restart(self):
+        """Forget what has come: it is of no use any more."""
+        self._go("reset")
+        self._progress.forget()
+        self._start()
+
+    def announced(self, digest, offset, total):
+        """What comes is the image of this SHA-256 and length, from `offset` on: where this session
+        stands, or 0. Raises OtaError("too-large")."""
+        if total > self._slot_bytes:
+            text = "%d bytes announced, the slot has %d" % (total, self._slot_bytes)
+            raise OtaError("too-large", text)
+        if not offset:
+            self.restart()
+        self.digest = digest
+        self._go("accepted")
+
+    def up_to_date(self):
+        """The agent has nothing newer."""
+        self._go("end")
+
+    def feed(self, piece):
+        super().feed(piece)
+        self._computed.update(piece)
+
+    def take(self, count):
+        """As Session.take; also keeps a record of the progress now and then."""
+        super().take(count)
+        writer = self._writer
+        if self._progress.is_due(writer.written) and not self._parser.is_complete:
+            self._progress.store(writer.written, writer.crc, self.digest, writer.withheld)
+
+    def end_of_body(self):
+        """All that was announced has come. Raises OtaError unless it is a whole image, and the one
+        that was announced."""
+        try:
+            self.end_of_stream()
+        except PeerError as error:
+            raise OtaError("wrong-length", "not the length that was announced: %s" % error.message)
+        computed, self._computed = self._computed.digest(), None
+        if computed != self.digest:
+            raise OtaError("wrong-digest", "the image's SHA-256 is not the one that was announced")
+
+    def switch(self, boots_next):
+        """As Session.switch. Nothing is resumed in a slot that can boot."""
+        self._progress.forget()
+        super().switch(boots_next)
+
+    def fail(self, error):
+        """Leave the slot unbootable, and what can be resumed in it."""
+        lost = self._computed is not None and (error.may_retry or error.code in _GOES_ON)
+        if lost or self.state in ("connecting", "attesting"):
+            self._go("failed")  # the slot lacks its first bytes
+            return
+        self._progress.forget()
+        super().fail(error)
+
+
+def _put_withheld(room, withheld):
+    """Where they stand already the slot can boot: no sector of it may change before its first is
+    erased, which is what starting over does first."""
+    if room[:_WITHHELD_BYTES] != b"\xff" * _WITHHELD_BYTES:
+        raise OtaError("flash-mismatch", "the slot holds the image's first bytes")
+    room[:_WITHHELD_BYTES] = withheld
