@@ -34,8 +34,8 @@ _UNSEEN_S = 5.0
 def update(url: str, agent: str | None, trigger_key: Path | None, wait: bool, cancel: bool) -> None:
     """Update the board at URL from an OTA agent.
 
-    Exit code 0: the board came back with the new firmware and confirmed it. 1: it keeps the
-    firmware it had; the reason is printed.
+    Exit code 0: the board came back with the new firmware and confirmed it, or the agent has
+    nothing newer for it. 1: it keeps the firmware it had; the reason is printed.
     """
     if cancel == (agent is not None):
         raise click.UsageError("expected either --agent or --cancel")
@@ -59,7 +59,8 @@ def _update(board: Board, request: UpdateRequest) -> None:
         output.say(f"{board.url} takes a raw image from whoever connects: it is in insecure mode")
     after = Follower(board, before).follow()
     now = _version(board.info(), after)
-    output.say(f"{board.url} runs {now}, confirmed")
+    outcome = "the agent has nothing newer" if _is_up_to_date(after) else "confirmed"
+    output.say(f"{board.url} runs {now}, {outcome}")
 
 
 def _version(info: Info, status: Status) -> str:
@@ -132,6 +133,9 @@ class Follower:
         if status.state not in ("idle", "failed"):
             seen.busy = True
             return False
+        is_long_ago = time.monotonic() - seen.began > _UNSEEN_S
+        if _is_up_to_date(status) and (is_long_ago or not unseen):
+            return True
         if status.error and not unseen:
             raise self._failed(status)
         if status.running != before.running:
@@ -142,7 +146,7 @@ class Follower:
                 f"{self._board.url}: restarted, or gave up, with the firmware it had; "
                 f"still runs {status.running}"
             )
-        if time.monotonic() - seen.began > _UNSEEN_S:
+        if is_long_ago:
             raise self._unseen(status)
         return False
 
@@ -183,6 +187,11 @@ class Follower:
         if total is not None and 0 < received < total:
             text += f", {decimal(int(rate))}/s, {(total - received) / rate:.0f} s left"
         return text
+
+
+def _is_up_to_date(status: Status) -> bool:
+    """Whether the last update ended because there was nothing to install (protocol 2's 204)."""
+    return status.state == "idle" and status.error is not None and status.error.code == "up-to-date"
 
 
 def _last_failure(status: Status) -> str:

@@ -56,6 +56,20 @@ def test_an_old_error_does_not_end_the_wait_and_the_same_one_again_does(
     assert updated(Script(failed, UPDATED, before=failed), capsys)[0] == 0
 
 
+def test_a_board_that_is_up_to_date_is_no_failure_also_the_second_time(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(update_module, "_UNSEEN_S", 0.2)
+    up_to_date = {**STATUS, "error": {"code": "up-to-date", "message": "204"}}
+    busy = {**STATUS, "state": "connecting"}
+    for script in (Script(busy, up_to_date), Script(up_to_date, before=up_to_date)):
+        code, out = updated(script, capsys)
+        assert code == 0
+        assert "thermo 1 in ota_0, the agent has nothing newer" in out
+    failed = {**up_to_date, "state": "failed"}
+    assert updated(Script(busy, failed), capsys)[0] == 1
+
+
 def test_an_update_that_never_shows_ends_the_wait(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
