@@ -9,9 +9,11 @@ import httpx
 import pytest
 
 import dice
+from dice import certificate as dice_certificate
 from dice import keys
 from dice.flow import derive_cdis
 from dice.input_values import MODE_NORMAL, InputValues
+from ota_crypto import p256
 from tests import world
 from tests.esp_image import signing
 from tests.ota_cli.processes import COMMAND, done
@@ -20,11 +22,10 @@ MAC = "24:0a:c4:00:00:01"
 TRIGGER_KEY = bytes(range(200, 232))
 
 
-def secrets() -> dict[str, bytes]:
-    """Everything secret about the board and its keys, as raw bytes."""
-    uds = dice.uds_from_mac(bytes.fromhex(MAC.replace(":", "")))
-    inputs = InputValues(mode=MODE_NORMAL)
-    attest, seal = derive_cdis(uds, uds, inputs)
+def secrets(uds: bytes | None = None, inputs: InputValues | None = None) -> dict[str, bytes]:
+    """Everything secret about a board and its keys, as raw bytes."""
+    uds = uds or dice.uds_from_mac(bytes.fromhex(MAC.replace(":", "")))
+    attest, seal = derive_cdis(uds, uds, inputs or InputValues(mode=MODE_NORMAL))
     return {
         "UDS": uds,
         "attestation CDI": attest,
@@ -45,9 +46,11 @@ def forms(secret: bytes) -> list[bytes]:
     return found
 
 
-def find(output: bytes) -> list[str]:
+def find(output: bytes, wanted: dict[str, bytes] | None = None) -> list[str]:
     return [
-        name for name, secret in secrets().items() if any(form in output for form in forms(secret))
+        name
+        for name, secret in (wanted or secrets()).items()
+        if any(form in output for form in forms(secret))
     ]
 
 
@@ -85,54 +88,93 @@ class Parts:
             self.output += rest + (self._folder / f"{number}.log").read_bytes()
 
 
-@pytest.mark.parametrize("runtime", ["cpython", "micropython"])
-def test_a_whole_update_prints_no_secret(runtime: str, tmp_path: Path) -> None:
+def make_files(folder: Path, **settings: str) -> None:
+    """Firmware, the agent's certificate, the board's settings."""
     key = signing.make_key("p256")
     for version in ("1.0.0", "2.0.0"):
         plain = world.app(version, None, chip="esp32c6")
-        (tmp_path / f"{version}.bin").write_bytes(signing.sign(plain, key))
+        (folder / f"{version}.bin").write_bytes(signing.sign(plain, key))
     certificate, private = world.authority("test CA").issue()
-    (tmp_path / "agent.pem").write_bytes(certificate)
-    (tmp_path / "agent.key").write_bytes(private)
-    (tmp_path / "ca.der").write_bytes(world.authority("test CA").ca)
-    (tmp_path / "trigger.key").write_text(TRIGGER_KEY.hex())
-    (tmp_path / "board.json").write_text(
-        json.dumps({"agent_ca": "ca.der", "trigger_key": TRIGGER_KEY.hex()})
+    (folder / "agent.pem").write_bytes(certificate)
+    (folder / "agent.key").write_bytes(private)
+    (folder / "ca.der").write_bytes(world.authority("test CA").ca)
+    (folder / "trigger.key").write_text(TRIGGER_KEY.hex())
+    (folder / "board.json").write_text(
+        json.dumps({"agent_ca": "ca.der", "trigger_key": TRIGGER_KEY.hex(), **settings})
     )
-    registry = f"sqlite:///{tmp_path}/boards.sqlite"
-    flash = tmp_path / "flash.bin"
-    said = done("board", "create", flash, "--app", tmp_path / "1.0.0.bin", "--chip", "esp32c6",
-                "--mac", MAC)  # fmt: skip
-    said += done("submit", MAC, "--registry", registry)
-    said += done("gen-cert", MAC, "--pem")
-    parts = Parts(tmp_path)
+
+
+def update(folder: Path, registry: str, runtime: str) -> tuple[bytes, bytes]:
+    """A whole update of flash.bin: all that was printed, logged and answered; the certificate."""
+    parts = Parts(folder)
     try:
         attestation = parts.start(
             "attest", "serve", "--registry", registry, "--listen", "127.0.0.1:0"
         )
         agent = parts.start(
-            "agent", "--firmware", tmp_path / "2.0.0.bin", "--cert", tmp_path / "agent.pem",
-            "--key", tmp_path / "agent.key", "--dice-auth-url", attestation,
+            "agent", "--firmware", folder / "2.0.0.bin", "--cert", folder / "agent.pem",
+            "--key", folder / "agent.key", "--dice-auth-url", attestation,
             "--listen", "127.0.0.1:0",
         )  # fmt: skip
         board = parts.start(
-            "board", "run", flash, "--http", "127.0.0.1:0", "--config", tmp_path / "board.json",
-            "--runtime", runtime,
+            "board", "run", folder / "flash.bin", "--http", "127.0.0.1:0",
+            "--config", folder / "board.json", "--runtime", runtime,
         )  # fmt: skip
-        said += done("update", board, "--agent", agent, "--trigger-key", tmp_path / "trigger.key")
+        onboard = httpx.get(f"{board}/onboard", trust_env=False, timeout=30).content
+        said = done("update", board, "--agent", agent, "--trigger-key", folder / "trigger.key")
         answers = b"".join(
-            httpx.get(f"{board}/{path}", trust_env=False).content
-            for path in ("info", "update", "onboard", "temp")
+            httpx.get(f"{board}/{path}", trust_env=False, timeout=30).content
+            for path in ("info", "update", "onboard", "onboard?root=1", "temp")
         )
         refused = httpx.post(f"{board}/update", content="ip: 127.0.0.1", trust_env=False)
         assert refused.status_code == 401
         answers += refused.content
     finally:
         parts.end()
-    output = parts.output + said.encode() + answers
+    output = parts.output + said.encode() + answers + onboard
     assert b"confirmed" in output
     assert b"attesting" in output
-    assert find(output) == []
+    return output, onboard
+
+
+@pytest.mark.parametrize("runtime", ["cpython", "micropython"])
+def test_a_whole_update_prints_no_secret(runtime: str, tmp_path: Path) -> None:
+    make_files(tmp_path)
+    registry = f"sqlite:///{tmp_path}/boards.sqlite"
+    said = done("board", "create", tmp_path / "flash.bin", "--app", tmp_path / "1.0.0.bin",
+                "--chip", "esp32c6", "--mac", MAC)  # fmt: skip
+    said += done("submit", MAC, "--registry", registry)
+    said += done("gen-cert", MAC, "--pem")
+    output, _ = update(tmp_path, registry, runtime)
+    assert find(output + said.encode()) == []
+
+
+@pytest.mark.parametrize("runtime", ["cpython", "micropython"])
+def test_a_whole_update_of_a_provisioned_board_prints_no_secret(
+    runtime: str, tmp_path: Path
+) -> None:
+    make_files(tmp_path, identity="provisioned")
+    registry = f"sqlite:///{tmp_path}/boards.sqlite"
+    said = done("provision", "door", "-o", tmp_path / "made", "--registry", registry)
+    nvs = tmp_path / "made" / "door-nvs.bin"
+    said += done("board", "create", tmp_path / "flash.bin", "--app", tmp_path / "1.0.0.bin",
+                 "--chip", "esp32c6", "--nvs", nvs)  # fmt: skip
+    output, onboard = update(tmp_path, registry, runtime)
+    assert b"evidence of" in output
+    from tests.ota_cli.provisioned import uds_of  # which imports `forms` from here
+
+    uds = uds_of(nvs)
+    assert find(nvs.read_bytes(), {"UDS": uds}) == ["UDS"]
+    measured = dice_certificate.parse(onboard).dice
+    assert measured is not None
+    wanted = secrets(
+        uds,
+        InputValues(measured.code_hash, measured.configuration_value, mode=MODE_NORMAL),
+    )
+    own = keys.private_key_from_cdi(wanted["attestation CDI"])
+    assert p256.public_key(own) == dice_certificate.parse(onboard).public_key
+    registry_content = (tmp_path / "boards.sqlite").read_bytes()
+    assert find(output + said.encode() + registry_content, wanted) == []
 
 
 @pytest.mark.parametrize("what", ["OtaService", "Config", "Gate"])
