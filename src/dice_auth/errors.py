@@ -28,5 +28,13 @@ class RevokedError(DiceAuthError):
     """The root certificate to enrol is revoked."""
 
 
+class PolicyError(DiceAuthError, ValueError):
+    """A policy that is none: not TOML, or a key or value that means nothing."""
+
+
+class SettingsError(DiceAuthError, ValueError):
+    """An option of the server, or a file that one names, is not what it should be."""
+
+
 class ListenError(DiceAuthError):
     """The server cannot listen on the address it was given."""

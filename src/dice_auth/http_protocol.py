@@ -13,6 +13,9 @@ import uvicorn
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from dice_auth import attestation_endpoint
+from dice_auth.problem import CONTENT_TYPE as PROBLEM_TYPE
+from dice_auth.problem import problem
 from dice_auth.structured_log import log_event
 
 HEADER_TIMEOUT_S = 10.0
@@ -31,6 +34,11 @@ _READ_BYTES = 16 * 1024
 _BODY_TIMEOUT = (
     b"HTTP/1.1 408 Request Timeout\r\nContent-Type: text/plain\r\nContent-Length: 20\r\n"
     b"Connection: close\r\n\r\nRequest body timeout"
+)
+_PROBLEM = problem(408, "the request's body did not come in time")
+_AGENT_BODY_TIMEOUT = (
+    b"HTTP/1.1 408 Request Timeout\r\nContent-Type: %s\r\nContent-Length: %d\r\n"
+    b"Connection: close\r\n\r\n%s" % (PROBLEM_TYPE, len(_PROBLEM), _PROBLEM)
 )
 
 
@@ -82,6 +90,7 @@ class HttpProtocol(HttpToolsProtocol):
     _deadline: float | None = None
     _answer_deadline: float | None = None
     _is_in_body = False
+    _extensions: dict[str, dict[str, str]] | None = None
     # Of the request that has begun, those that came after its first piece.
     _request_bytes = 0
 
@@ -96,6 +105,8 @@ class HttpProtocol(HttpToolsProtocol):
         self.flow = _FlowControl(transport, self.pipeline)
         transport.max_size = _READ_BYTES  # type: ignore[attr-defined]  # of every socket transport
         self._deadline = self.loop.time() + HEADER_TIMEOUT_S
+        if self.scheme == "https":
+            self._extensions = _tls_extension(transport)
 
     def data_received(self, data: bytes) -> None:
         self._request_bytes += len(data)
@@ -103,8 +114,8 @@ class HttpProtocol(HttpToolsProtocol):
         limit = _MOST_REQUEST_BYTES if self._is_in_body else _MOST_HEAD_BYTES
         if self._request_bytes > limit and self._deadline is not None:
             self._deadline = None
-            log_event("request-too-long", peer=self._peer())
             if self._is_in_body and self.cycle.response_started:
+                log_event("bad-request", peer=self._peer())
                 self.transport.abort()
             else:
                 self.send_400_response("Request too long.")
@@ -112,6 +123,8 @@ class HttpProtocol(HttpToolsProtocol):
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's closes at once
         """A client that half-closes after its request is answered, as the originals do it."""
         if self._deadline is not None or self.cycle is None or self.cycle.response_complete:
+            return False
+        if self.scheme == "https":  # TLS as asyncio has it is closed in both directions
             return False
         self.cycle.keep_alive = False
         return True
@@ -126,6 +139,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        if self._extensions is not None:
+            self.scope["extensions"] = self._extensions  # type: ignore[typeddict-item]
         self._request_bytes = 0
         if self._deadline is None:
             self._deadline = self.loop.time() + HEADER_TIMEOUT_S
@@ -157,19 +172,37 @@ class HttpProtocol(HttpToolsProtocol):
 
     def close_if_late(self, now: float) -> None:
         """now: the loop's time."""
+        if self._answer_deadline is not None and now >= self._answer_deadline:
+            self._answer_deadline = None
+            log_event("answers-unread", peer=self._peer())
+            self.transport.abort()
         if self._deadline is None or now < self._deadline:
+            return
+        if self.pipeline:
+            # It is not the client who is late: nothing is read while others wait for answers.
+            self._deadline = now + BODY_TIMEOUT_S
             return
         self._deadline = None
         peer = self._peer()
         if self._is_in_body and not self.cycle.response_started:
             log_event("body-timeout", peer=peer)
             self._on_own_answer(408)
-            self.transport.write(_BODY_TIMEOUT)
+            is_agent = self.scope["path"] in attestation_endpoint.PATHS
+            self.transport.write(_AGENT_BODY_TIMEOUT if is_agent else _BODY_TIMEOUT)
             self.transport.close()
         else:
             log_event("headers-timeout", peer=peer)
             # abort: what may be queued goes to a client that does not read or does not speak.
             self.transport.abort()
+
+
+def _tls_extension(transport: asyncio.Transport) -> dict[str, dict[str, str]] | None:
+    """ASGI's TLS extension, cut down to whom a verified client certificate names; None without."""
+    certificate = transport.get_extra_info("peercert")
+    if not certificate:
+        return None
+    names = [f"{name}={value}" for pairs in certificate["subject"] for name, value in pairs]
+    return {"tls": {"client_cert_name": ", ".join(names)}}
 
 
 async def sweep(server: uvicorn.Server) -> None:

@@ -13,11 +13,13 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from dice_auth.appraisal import APPRAISAL_CHECKS
 from dice_auth.verification import CHECKS
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
-STATUSES = (200, 400, 401, 404, 405, 408, 413, 500, 503)
+STATUSES = (200, 400, 401, 403, 404, 405, 408, 413, 415, 500, 503)
+ATTESTATION_RESULTS = ("affirming", "refused")
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _VALUE_BYTES = 8
 
@@ -28,10 +30,18 @@ _BUCKET_AT = _CHECK_AT + len(CHECKS)
 _SECONDS_AT = _BUCKET_AT + len(_SECONDS) + 1
 _FAULTS_AT = _SECONDS_AT + 1
 _DROPPED_AT = _FAULTS_AT + 1
-_COLUMNS = _DROPPED_AT + 1
+_CHALLENGES_AT = _DROPPED_AT + 1
+_AGENTS_REFUSED_AT = _CHALLENGES_AT + 1
+_RESULT_AT = _AGENTS_REFUSED_AT + 1
+_APPRAISAL_CHECK_AT = _RESULT_AT + len(ATTESTATION_RESULTS)
+_COLUMNS = _APPRAISAL_CHECK_AT + len(APPRAISAL_CHECKS)
 
 _STATUS_COLUMN = {status: _STATUS_AT + at for at, status in enumerate(STATUSES)}
 _CHECK_COLUMN = {check: _CHECK_AT + at for at, check in enumerate(CHECKS)}
+_RESULT_COLUMN = {result: _RESULT_AT + at for at, result in enumerate(ATTESTATION_RESULTS)}
+_APPRAISAL_CHECK_COLUMN = {
+    check: _APPRAISAL_CHECK_AT + at for at, check in enumerate(APPRAISAL_CHECKS)
+}
 
 
 class Metrics(Collector):
@@ -56,6 +66,20 @@ class Metrics(Collector):
             self._row[_CHECK_COLUMN[check]] += 1
         self._row[_BUCKET_AT + bisect_left(_SECONDS, seconds)] += 1
         self._row[_SECONDS_AT] += seconds
+
+    def count_challenge(self) -> None:
+        """One was issued."""
+        self._row[_CHALLENGES_AT] += 1
+
+    def count_refused_agent(self) -> None:
+        """Somebody who is no agent of ours asked for a challenge, or about evidence."""
+        self._row[_AGENTS_REFUSED_AT] += 1
+
+    def count_appraisal(self, failed: Sequence[str]) -> None:
+        """A verdict on evidence. failed: names of `appraisal.APPRAISAL_CHECKS`."""
+        self._row[_RESULT_COLUMN["refused" if failed else "affirming"]] += 1
+        for check in failed:
+            self._row[_APPRAISAL_CHECK_COLUMN[check]] += 1
 
     def count_registry_fault(self) -> None:
         self._row[_FAULTS_AT] += 1
@@ -95,6 +119,7 @@ class Metrics(Collector):
             buckets=buckets,
             sum_value=total[_SECONDS_AT],
         )
+        yield from _of_protocol_2(total)
         yield CounterMetricFamily(
             "dice_auth_registry_faults",
             "Requests the registry could not answer",
@@ -105,3 +130,28 @@ class Metrics(Collector):
             "Boards seen that were not noted down, because too many waited to be",
             value=total[_DROPPED_AT],
         )
+
+
+def _of_protocol_2(total: Sequence[float]) -> Iterable[Metric]:
+    yield CounterMetricFamily(
+        "dice_auth_challenges", "Challenges issued", value=total[_CHALLENGES_AT]
+    )
+    yield CounterMetricFamily(
+        "dice_auth_agents_refused",
+        "Requests for challenges or about evidence by nobody known as an agent",
+        value=total[_AGENTS_REFUSED_AT],
+    )
+    results = CounterMetricFamily(
+        "dice_auth_attestations", "Verdicts on evidence", labels=["verdict"]
+    )
+    for result, at in _RESULT_COLUMN.items():
+        results.add_metric([result], total[at])
+    yield results
+    failed = CounterMetricFamily(
+        "dice_auth_attestation_failed_checks",
+        "Checks that failed in refused evidence; one refusal may fail several",
+        labels=["check"],
+    )
+    for check, at in _APPRAISAL_CHECK_COLUMN.items():
+        failed.add_metric([check], total[at])
+    yield failed

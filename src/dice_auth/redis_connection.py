@@ -19,7 +19,8 @@ _ANSWER_TIMEOUT_S = 2.0
 class RedisConnection:
     """host, port, database: where the originals' hashes are; what is ours is in database + 1.
 
-    theirs, ours: the clients; they answer bytes.
+    theirs, ours: the clients; they answer bytes. once: of our database too; it never repeats what
+    it sent.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class RedisConnection:
 
         self._connect = connect
         self.theirs, self.ours = map(connect, self._databases)
+        self.once = self.patient(_ANSWER_TIMEOUT_S)
 
     @property
     def database(self) -> int:
@@ -81,6 +83,7 @@ class RedisConnection:
     async def close(self) -> None:
         await self.theirs.aclose()
         await self.ours.aclose()
+        await self.once.aclose()
 
 
 @cache

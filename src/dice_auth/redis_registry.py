@@ -19,7 +19,7 @@ from typing import Any, Final
 from redis.exceptions import ResponseError
 
 from dice import certificate
-from dice_auth import redis_scripts
+from dice_auth import redis_scripts, registry
 from dice_auth.certificate_shape import read_certificate
 from dice_auth.enrolment import Enrolment, check_board_id, key_id_of
 from dice_auth.errors import AlreadyEnrolledError, EnrolmentError, RegistryError, RevokedError
@@ -147,8 +147,22 @@ class RedisRegistry(Registry):
                 for each in page:
                     first = "" if each.first_seen is None else each.first_seen
                     last = "" if each.last_seen is None else each.last_seen
-                    values += (each.board_id, each.verdict, first, last)
+                    has_version = int(each.version is not None)
+                    version = each.version or ""
+                    values += (each.board_id, each.verdict, first, last, version, has_version)
                 await self._connection.run(redis_scripts.OBSERVE, *values)
+
+    async def issue_nonce(self, nonce: bytes) -> bool:
+        with self._connection.faults():
+            values = nonce.hex(), registry.NONCE_LIFETIME_S * 1000, registry.MOST_NONCES
+            return bool(await self._connection.run(redis_scripts.ISSUE_NONCE, *values))
+
+    async def use_nonce(self, nonce: bytes) -> bool:
+        with self._connection.faults():
+            # Not repeated: if the answer to the first was lost, the second would find it used.
+            values = nonce.hex(), registry.NONCE_LIFETIME_S * 1000
+            client = self._connection.once
+            return bool(await self._connection.run(redis_scripts.USE_NONCE, *values, client=client))
 
     async def check(self) -> None:
         with self._connection.faults():
@@ -261,7 +275,7 @@ def _with_details(
     def number(name: bytes) -> int | None:
         return int(detail[name]) if name in detail else None
 
-    verdict = detail.get(b"last_verdict")
+    verdict, version = detail.get(b"last_verdict"), detail.get(b"last_version")
     found = None if revocation is None else json.loads(revocation)
     return BoardRecord(
         record.board_id,
@@ -274,6 +288,7 @@ def _with_details(
         number(b"first_seen"),
         number(b"last_seen"),
         None if verdict is None else verdict.decode(),
+        None if version is None else version.decode(),
     )
 
 

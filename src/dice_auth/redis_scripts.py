@@ -13,6 +13,7 @@ Ours, in the database after the originals':
     dice-auth:follower       who is indexing what the C tools write, for a second
     dice-auth:mark:<name>    there while a pass over all boards goes on
     dice-auth:batch:<name>   list of boards about to be enrolled
+    dice-auth:nonces         sorted set: nonce (hex) -> when it ends, milliseconds since 1970
 """
 
 from typing import Final
@@ -240,19 +241,53 @@ return 1
 """
 )
 
-# ARGV: id, verdict, first seen or '', last seen or '', and so on.
+# ARGV: id, verdict, first seen or '', last seen or '', version or '', whether there is one, and so
+# on.
 OBSERVE = (
     _COMMON
     + """
-for at = 3, #ARGV, 4 do
-    local id, verdict, first, last = unpack(ARGV, at, at + 3)
+for at = 3, #ARGV, 6 do
+    local id, verdict, first, last, version, has_version = unpack(ARGV, at, at + 5)
     if redis.call('HEXISTS', 'dice-auth:indexed', id) == 1 then
         local board = 'dice-auth:board:' .. id
         redis.call('HSET', board, 'last_verdict', verdict)
         if first ~= '' then redis.call('HSETNX', board, 'first_seen', first) end
         if last ~= '' then redis.call('HSET', board, 'last_seen', last) end
+        if has_version == '1' then redis.call('HSET', board, 'last_version', version) end
     end
 end
+"""
+)
+
+_NONCES = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local latest = string.format('%.0f', now + ARGV[4])
+now = string.format('%.0f', now)
+"""
+
+# ARGV: nonce (hex), how long it can be used (milliseconds), the most that may be outstanding.
+# Returns whether it was issued. What ends later than any issued now is of a clock set back since.
+ISSUE_NONCE = (
+    _NONCES
+    + """
+redis.call('ZREMRANGEBYSCORE', 'dice-auth:nonces', '-inf', now)
+redis.call('ZREMRANGEBYSCORE', 'dice-auth:nonces', '(' .. latest, '+inf')
+if redis.call('ZCARD', 'dice-auth:nonces') >= tonumber(ARGV[5]) then return 0 end
+redis.call('ZADD', 'dice-auth:nonces', latest, ARGV[3])
+redis.call('PEXPIRE', 'dice-auth:nonces', ARGV[4])
+return 1
+"""
+)
+
+# ARGV: nonce (hex), how long it can be used (milliseconds). Returns whether it could be, once.
+USE_NONCE = (
+    _NONCES
+    + """
+local ends = redis.call('ZSCORE', 'dice-auth:nonces', ARGV[3])
+if not ends then return 0 end
+redis.call('ZREM', 'dice-auth:nonces', ARGV[3])
+return tonumber(ends) > tonumber(now) and tonumber(ends) <= tonumber(latest) and 1 or 0
 """
 )
 

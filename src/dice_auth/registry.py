@@ -13,6 +13,11 @@ from typing import Self
 
 from dice_auth.enrolment import Enrolment
 
+# A challenge that is not answered by then is worth nothing (protocol.md, C).
+NONCE_LIFETIME_S = 60
+# Outstanding at once: a flood of challenges fills neither disk nor memory.
+MOST_NONCES = 100_000
+
 
 @dataclass(frozen=True, slots=True)
 class EnrolledRoot:
@@ -44,7 +49,8 @@ class BoardRecord:
     their authority key identifier. application, labels: as the operator gave them. revocation:
     None for an active board. enrolled_at (None for one that the C `submit` enrolled), first_seen
     and last_seen (accepted), all seconds since 1970, UTC. last_verdict: `accepted`, or `refused`
-    and the checks that failed; None if none was ever given.
+    and the checks that failed; None if none was ever given. last_version: of the firmware that the
+    board said it runs when evidence of it was last accepted; None if none ever was.
     """
 
     board_id: str
@@ -57,6 +63,7 @@ class BoardRecord:
     first_seen: int | None = None
     last_seen: int | None = None
     last_verdict: str | None = None
+    last_version: str | None = None
 
     @property
     def state(self) -> str:
@@ -65,12 +72,14 @@ class BoardRecord:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A verdict on a board. first_seen, last_seen: None if it was never accepted meanwhile."""
+    """A verdict on a board. first_seen, last_seen: None if it was never accepted meanwhile.
+    version: None if no evidence was."""
 
     board_id: str
     verdict: str
     first_seen: int | None
     last_seen: int | None
+    version: str | None = None
 
 
 Progress = Callable[[int], None]
@@ -150,6 +159,18 @@ class Registry(ABC):
     @abstractmethod
     async def record(self, observations: Iterable[Observation]) -> None:
         """Keep what was seen of these boards; those no longer enrolled are passed over."""
+
+    @abstractmethod
+    async def issue_nonce(self, nonce: bytes) -> bool:
+        """Make a nonce usable once, by whoever uses this registry, for NONCE_LIFETIME_S.
+
+        nonce: 32 random bytes. False, and nothing is issued, if MOST_NONCES are outstanding.
+        """
+
+    @abstractmethod
+    async def use_nonce(self, nonce: bytes) -> bool:
+        """Use it up. False if it was never issued, has been used or is too old: of all who try, at
+        most one is ever told True."""
 
     @abstractmethod
     async def check(self) -> None:

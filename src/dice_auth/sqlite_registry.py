@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from dice_auth.registry import (
     Registry,
     Revocation,
 )
+from dice_auth.sqlite_nonces import SqliteNonces
 from dice_auth.sqlite_schema import migrate
 
 _WRITE_BUSY_S = 5.0
@@ -29,7 +30,11 @@ _WRITE_BUSY_S = 5.0
 _READ_BUSY_S = 0
 _READ_PAUSE_S = 0.02
 _READ_ATTEMPTS = 25
+_EMPTY_LOG_BUSY_MS = 100
 _PAGE_ROWS = 500
+
+# UnicodeDecodeError: SQLite's message may hold a piece of a damaged file.
+_FAULTS = (sqlite3.Error, OSError, UnicodeDecodeError)
 
 _Row = tuple[Any, ...]
 _T = TypeVar("_T")
@@ -40,17 +45,19 @@ _FIND_ROOT = (
 )
 _RECORDS = (
     "SELECT id, root, boards.key_id, application, labels, reason, revoked_at, enrolled_at,"
-    " first_seen, last_seen, last_verdict FROM boards LEFT JOIN revocations USING (key_id)"
+    " first_seen, last_seen, last_verdict, last_version FROM boards"
+    " LEFT JOIN revocations USING (key_id)"
     " LEFT JOIN observations ON observations.board_id = boards.id "
 )
 _PAGE = _RECORDS + "WHERE id > ? ORDER BY id LIMIT ?"
 _OBSERVE = """
-    INSERT INTO observations (board_id, first_seen, last_seen, last_verdict)
-    SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM boards WHERE id = ?1)
+    INSERT INTO observations (board_id, first_seen, last_seen, last_verdict, last_version)
+    SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM boards WHERE id = ?1)
     ON CONFLICT (board_id) DO UPDATE SET
         first_seen = coalesce(first_seen, excluded.first_seen),
         last_seen = coalesce(excluded.last_seen, last_seen),
-        last_verdict = excluded.last_verdict
+        last_verdict = excluded.last_verdict,
+        last_version = coalesce(excluded.last_version, last_version)
 """
 
 
@@ -62,6 +69,7 @@ class SqliteRegistry(Registry):
         self._reader: sqlite3.Connection | None = None
         self._reader_file: tuple[int, int] | None = None
         self._writing = asyncio.Lock()
+        self._nonces = SqliteNonces(self._write)
         if not create and not path.exists():
             raise RegistryError(f"registry {path}: no such file")
         if not path.parent.is_dir():
@@ -143,13 +151,20 @@ class SqliteRegistry(Registry):
 
     async def record(self, observations: Iterable[Observation]) -> None:
         rows = [
-            (each.board_id, each.first_seen, each.last_seen, each.verdict) for each in observations
+            (each.board_id, each.first_seen, each.last_seen, each.verdict, each.version)
+            for each in observations
         ]
 
         def work(connection: sqlite3.Connection) -> None:
             connection.executemany(_OBSERVE, rows)
 
         await self._write(work)
+
+    async def issue_nonce(self, nonce: bytes) -> bool:
+        return await self._nonces.issue(nonce)
+
+    async def use_nonce(self, nonce: bytes) -> bool:
+        return await self._nonces.use(nonce)
 
     async def check(self) -> None:
         await self._read_rows("SELECT 1 FROM boards LIMIT 1")
@@ -170,9 +185,9 @@ class SqliteRegistry(Registry):
             try:
                 return look(self._open_reader())
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                if not _is_busy(error):
                     raise self._fault(error) from error
-            except (sqlite3.Error, OSError) as error:
+            except _FAULTS as error:
                 raise self._fault(error) from error
             await asyncio.sleep(_READ_PAUSE_S)
         raise RegistryError(f"registry {self._path}: database is locked")
@@ -212,15 +227,16 @@ class SqliteRegistry(Registry):
             os.stat(self._path)
             with _connect(self._path) as connection:
                 yield connection
+                _empty_log(connection)
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except _FAULTS as error:
             raise self._fault(error) from error
 
-    def _fault(self, error: sqlite3.Error | OSError) -> RegistryError:
+    def _fault(self, error: Exception) -> RegistryError:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         return RegistryError(f"registry {self._path}: {reason}")
 
@@ -246,9 +262,30 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.commit()
 
 
+def _empty_log(connection: sqlite3.Connection) -> None:
+    """Move everything from the log into the file, unless others are at work: then the next does.
+
+    SQLite applies what is in a log to whatever file is beside it. Of a backup that is moved to
+    the registry's place, boards that it does not hold would be accepted.
+    """
+    connection.execute(f"PRAGMA busy_timeout = {_EMPTY_LOG_BUSY_MS}")
+    with suppress(sqlite3.Error):  # what was written is in the log, and safe there
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    # One of Python's own, as of text that is not UTF-8, has no code.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+
+
 def _find_root(connection: sqlite3.Connection, key_id: bytes) -> EnrolledRoot | None:
     row = connection.execute(_FIND_ROOT, (key_id,)).fetchone()
-    return None if row is None else EnrolledRoot(row[0], row[1], row[2] == 1)
+    if row is None:
+        return None
+    board_id, root, is_revoked = row
+    if not isinstance(board_id, str) or not isinstance(root, bytes):
+        raise sqlite3.DatabaseError("a board's row is damaged")
+    return EnrolledRoot(board_id, root, is_revoked == 1)
 
 
 def _exists(connection: sqlite3.Connection, board_id: str) -> bool:

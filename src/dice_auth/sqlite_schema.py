@@ -40,6 +40,17 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID
         """,
     ),
+    (
+        "ALTER TABLE observations ADD COLUMN last_version TEXT",
+        # Challenges that wait for their evidence. expires_at: milliseconds since 1970.
+        """
+        CREATE TABLE nonces (
+            nonce BLOB PRIMARY KEY,
+            expires_at INTEGER NOT NULL
+        ) WITHOUT ROWID
+        """,
+        "CREATE INDEX nonces_by_expiry ON nonces (expires_at)",
+    ),
 )
 
 

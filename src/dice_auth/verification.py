@@ -67,7 +67,16 @@ async def verify_request_body(body: bytes, registry: Registry, now: datetime) ->
 def read_request(body: bytes) -> Question | Verdict:
     """The question in a body, or the verdict on one that has none."""
     try:
-        presented = read_certificate(certificate.from_pem(body))
+        presented_der = certificate.from_pem(body)
+    except certificate.CertificateError as error:
+        return Verdict(None, (NO_CERTIFICATE,), str(error))
+    return read_question(presented_der)
+
+
+def read_question(presented_der: bytes) -> Question | Verdict:
+    """The same for a certificate alone, DER."""
+    try:
+        presented = read_certificate(presented_der)
     except certificate.CertificateError as error:
         return Verdict(None, (NO_CERTIFICATE,), str(error))
     if not presented.authority_key_id:
@@ -76,7 +85,7 @@ def read_request(body: bytes) -> Question | Verdict:
 
 
 def judge(question: Question, enrolled: EnrolledRoot | None, now: datetime) -> Verdict:
-    """The verdict, given what the registry has answered. Raises RegistryError if that is damaged."""
+    """The verdict, given what the registry has answered. Raises RegistryError for a damaged one."""
     if enrolled is None:
         return Verdict(None, (NOT_ENROLLED,))
     try:

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 from dice_auth.structured_log import log_event
@@ -22,11 +23,18 @@ Work = Callable[[int, int], None]
 
 
 class Workers:
-    """count processes that run `work`. `run` returns once they have all ended."""
+    """count processes that run `work`. `run` returns once they have all ended. SIGHUP is passed on
+    to them.
 
-    def __init__(self, count: int, work: Work) -> None:
+    ending(): called in this process when they are told to end.
+    """
+
+    def __init__(
+        self, count: int, work: Work, *, ending: Callable[[], None] = lambda: None
+    ) -> None:
         self._count = count
         self._work = work
+        self._ending = ending
         self._running: dict[int, tuple[int, float]] = {}
         self._is_ending = False
         self._all_ended_well = True
@@ -37,9 +45,8 @@ class Workers:
 
         Call it from the main thread of a process without other threads or an event loop.
         """
-        handlers = {
-            each: signal.signal(each, self._end) for each in (signal.SIGTERM, signal.SIGINT)
-        }
+        handlers = {each: signal.signal(each, self._end) for each in _ENDING}
+        handlers[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._pass_on)
         try:
             for number in range(self._count):
                 self._start(number)
@@ -57,7 +64,7 @@ class Workers:
         if process == 0:
             self._run_worker(number)
         self._running[process] = number, time.monotonic()
-        if self._is_ending:  # told between the look at it and the fork
+        if self._is_ending:  # told meanwhile
             os.kill(process, signal.SIGTERM)
 
     def _run_worker(self, number: int) -> None:
@@ -67,7 +74,10 @@ class Workers:
             os.close(self._watching)
             for each in _ENDING:
                 signal.signal(each, signal.SIG_DFL)
-            self._work(number, self._alone)
+            # Until the worker takes it, there is nothing that it could read again.
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            if not self._is_ending:  # told between the look at it and the fork
+                self._work(number, self._alone)
             code = 0
         except Exception as error:
             log_event("worker-failed", worker=number, reason=f"{type(error).__name__}: {error}")
@@ -85,7 +95,15 @@ class Workers:
         if not self._is_ending:
             self._start(number)
 
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        for process in list(self._running):
+            with suppress(ProcessLookupError):
+                os.kill(process, number)
+
     def _end(self, number: int, frame: FrameType | None) -> None:
         self._is_ending = True
+        self._ending()
         for process in list(self._running):
-            os.kill(process, signal.SIGTERM)
+            # It may have ended by itself, between `waitpid` and the look at what it returned.
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGTERM)

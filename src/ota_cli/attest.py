@@ -1,16 +1,22 @@
-"""`ota-service attest serve`: run the attestation server."""
+"""`ota-service attest`: run the attestation server."""
 
 import asyncio
+import secrets
+from pathlib import Path
 
 import click
 
-from dice_auth.errors import DiceAuthError, RegistryUrlError
+from dice_auth.errors import DiceAuthError, PolicyError, RegistryUrlError, SettingsError
 from dice_auth.server import serve as serve_attestation
 from dice_auth.server import serve_with_workers
+from dice_auth.settings import Settings
 from ota_cli import output
 from ota_cli.addresses import Address, listen_option
 from ota_cli.errors import EXIT_REFUSED, EXIT_USAGE, CommandError
 from ota_cli.registry import registry_option
+
+_FILE = click.Path(path_type=Path)
+_TOKEN_BYTES = 32
 
 
 @click.group()
@@ -29,17 +35,73 @@ def attest() -> None:
     metavar="N",
     help="Processes that share the address; one that dies is replaced.",
 )
-def serve(registry: str, listen: Address, workers: int) -> None:
-    """Serve until interrupted: POST a board's certificate as PEM, 200 means it is enrolled."""
+@click.option(
+    "--policy",
+    type=_FILE,
+    metavar="FILE",
+    help="TOML: reference values for what boards say of their firmware (protocol 2). Read again"
+    " when it changes, and on SIGHUP.",
+)
+@click.option(
+    "--agent-tokens",
+    type=_FILE,
+    metavar="FILE",
+    help="Bearer tokens of OTA agents, one a line; a file that only its owner may read. For"
+    " protocol 2.",
+)
+@click.option(
+    "--cert", "certificate", type=_FILE, metavar="FILE", help="Certificate for HTTPS, PEM."
+)
+@click.option("--key", type=_FILE, metavar="FILE", help="Its key, PEM, unencrypted.")
+@click.option(
+    "--client-ca",
+    type=_FILE,
+    metavar="FILE",
+    help="CAs of OTA agents' client certificates, PEM: one by them counts as a token does.",
+)
+@click.option(
+    "--plain-http",
+    is_flag=True,
+    help="Serve protocol 2 without HTTPS also to others than this machine.",
+)
+def serve(
+    registry: str,
+    listen: Address,
+    workers: int,
+    policy: Path | None,
+    agent_tokens: Path | None,
+    certificate: Path | None,
+    key: Path | None,
+    client_ca: Path | None,
+    plain_http: bool,
+) -> None:
+    """Serve until interrupted.
+
+    Protocol 1: POST a board's certificate as PEM, 200 means it is enrolled. Protocol 2, for OTA
+    agents: GET /challenge, POST /attest; on loopback for everybody, elsewhere over HTTPS
+    (--cert, --key) and with --agent-tokens or --client-ca.
+    """
+    settings = Settings(policy, agent_tokens, certificate, key, client_ca, plain_http)
+    scheme = "http" if certificate is None else "https"
 
     def ready(host: str, port: int) -> None:
-        output.ready_line(f"attestation server listening on http://{host}:{port}")
+        output.ready_line(f"attestation server listening on {scheme}://{host}:{port}")
 
+    where = (registry, listen.host, listen.port)
     try:
         if workers == 1:
-            asyncio.run(serve_attestation(registry, listen.host, listen.port, ready=ready))
-        elif not serve_with_workers(registry, listen.host, listen.port, workers, ready=ready):
+            asyncio.run(serve_attestation(*where, settings=settings, ready=ready))
+        elif not serve_with_workers(*where, workers, settings=settings, ready=ready):
             raise CommandError("a worker did not end as it should")
     except DiceAuthError as error:
-        code = EXIT_USAGE if isinstance(error, RegistryUrlError) else EXIT_REFUSED
-        raise CommandError(str(error), code) from None
+        is_usage = isinstance(error, (RegistryUrlError, SettingsError, PolicyError))
+        raise CommandError(str(error), EXIT_USAGE if is_usage else EXIT_REFUSED) from None
+
+
+@attest.command()
+def token() -> None:
+    """Print a new random token for an OTA agent.
+
+    For `attest serve --agent-tokens`, and the agent's `--attestation-token`.
+    """
+    click.echo(secrets.token_urlsafe(_TOKEN_BYTES))

@@ -198,6 +198,7 @@ def _fields(record: BoardRecord) -> dict[str, Any]:
         "first_seen": _time(record.first_seen),
         "last_seen": _time(record.last_seen),
         "last_verdict": record.last_verdict,
+        "last_version": record.last_version,
     }
 
 

@@ -32,7 +32,7 @@ def test_answers_and_failed_checks_are_counted(sqlite_url: str) -> None:
         for sent in (
             request(PEM), request(PEM), request(b"nothing"), request(board(1).root_pem.encode()),
             b"PUT / HTTP/1.1\r\nHost: a\r\n\r\n", b"nonsense\r\n\r\n", request(b"x" * 20_000),
-            request(b"", line="POST /attest HTTP/1.1"),
+            request(b"", line="POST /api HTTP/1.1"),
         ):  # fmt: skip
             await exchange(address, sent)
         status, _, headers, body = await exchange(address, GET)

@@ -235,7 +235,7 @@ def test_health_says_whether_the_registry_answers(sqlite_url: str) -> None:
 
 def test_paths_of_our_own_are_not_the_compatible_endpoint(sqlite_url: str) -> None:
     async def work(address: Address) -> None:
-        for path in ("/challenge", "/attest", "/attest/x", "/api/boards"):
+        for path in ("/challenge/", "/attest/x", "/api/boards"):
             assert (await exchange(address, request(PEM, line=f"POST {path} HTTP/1.1")))[0] == 404
         for path in ("/healthz", "/metrics"):
             assert (await exchange(address, request(PEM, line=f"POST {path} HTTP/1.1")))[0] == 405
@@ -363,4 +363,4 @@ def test_standard_error_has_json_lines_and_nothing_else(sqlite_url: str) -> None
         process.terminate()
         assert process.wait(10) == 0
         events = [json.loads(line)["event"] for line in process.stderr]
-    assert events[:3] == ["listening", "bad-request", "refused"]
+    assert events[:4] == ["listening", "bad-request", "bad-request", "refused"]

@@ -21,7 +21,7 @@ def test_the_file_is_in_write_ahead_mode_and_carries_a_schema_version(path: Path
     SqliteRegistry(path)
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (3,)
     connection.close()
 
 
