@@ -21,6 +21,7 @@ _COMMANDS = {
     "gen-cert": "ota_cli.registry:gen_cert",
     "image": "ota_cli.image:image",
     "list": "ota_cli.registry:list_boards",
+    "provision": "ota_cli.provision:provision",
     "revoke": "ota_cli.registry:revoke",
     "show": "ota_cli.registry:show",
     "submit": "ota_cli.submit:submit",

@@ -21,8 +21,11 @@ def read_bytes(path: Path, what: str) -> bytes:
     return content
 
 
-def write_bytes(path: Path, content: bytes, what: str) -> None:
-    """Write a file whole or not at all; a device or pipe as it is. Raises CommandError."""
+def write_bytes(path: Path, content: bytes, what: str, *, secret: bool = False) -> None:
+    """Write a file whole or not at all; a device or pipe as it is. Raises CommandError.
+
+    secret: for its owner's eyes only.
+    """
     try:
         if path.exists() and not path.is_file():
             path.write_bytes(content)
@@ -31,9 +34,10 @@ def write_bytes(path: Path, content: bytes, what: str) -> None:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(name, 0o666 & ~umask)
+            if not secret:  # as mkstemp made it, else
+                umask = os.umask(0)
+                os.umask(umask)
+                os.chmod(name, 0o666 & ~umask)
             os.replace(name, path)
         except BaseException:
             os.unlink(name)

@@ -1,24 +1,15 @@
 """`submit`: enrol a board by its MAC address or root certificate, or a production batch."""
 
-import time
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import click
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from dice_auth import enrolment
 from dice_auth.batch_file import BatchFile, parse_labels, parse_root
 from dice_auth.errors import EnrolmentError
 from dice_auth.registry_url import open_registry
 from ota_cli import output
+from ota_cli.boards_bar import BoardsBar
 from ota_cli.errors import EXIT_USAGE, CommandError
 from ota_cli.files import read_bytes
 from ota_cli.registry import registry_option, run
@@ -109,51 +100,18 @@ def _submit_batch(path: Path, registry: str, replace: bool) -> None:
     except OSError as error:
         raise CommandError(f"batch {path}: {(error.strerror or str(error)).lower()}") from None
 
-    async def enrol(progress: _Progress) -> int:
+    async def enrol(bar: BoardsBar) -> int:
         async with open_registry(registry) as boards:
-            return await boards.enrol_all(file.boards(), replace=replace, progress=progress.report)
+            return await boards.enrol_all(
+                file.boards(),
+                replace=replace,
+                progress=lambda count: bar.report(count, file.position),
+            )
 
-    with file, _Progress(file) as progress:
-        changed = run(enrol(progress))
-    already = progress.boards - changed
+    with file, BoardsBar("reading", file.size) as bar:
+        changed = run(enrol(bar))
+    already = bar.boards - changed
     output.say(
         f"{changed} {'board' if changed == 1 else 'boards'} enrolled"
         + (f", {already} as before" if already else "")
     )
-
-
-class _Progress:
-    """A bar on a terminal, with boards a second and time left; nothing elsewhere."""
-
-    def __init__(self, file: BatchFile) -> None:
-        self.boards = 0
-        self._file = file
-        self._started = time.monotonic()
-        self._bar = Progress(
-            TextColumn("reading"),
-            BarColumn(bar_width=24),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[rate]:,.0f} boards/s"),
-            TimeRemainingColumn(),
-            console=output.console,
-            disable=not output.console.is_terminal,
-            transient=True,
-        )
-        self._task = self._bar.add_task("", total=max(1, file.size), rate=0)
-
-    def report(self, count: int) -> None:
-        self.boards = count
-        rate = count / max(0.001, time.monotonic() - self._started)
-        self._bar.update(self._task, completed=self._file.position, rate=rate)
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._bar.stop()

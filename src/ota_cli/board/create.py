@@ -6,9 +6,10 @@ from pathlib import Path
 import click
 
 from esp_image import ImageError, ImageParser, chips
+from esp_partition import table
 from esp_partition.errors import PartitionTableError
 from esp_partition.table import Partition, parse_csv
-from ota_cli import images, output
+from ota_cli import board_secret, images, output
 from ota_cli.chip_option import chip_option
 from ota_cli.errors import EXIT_USAGE, CommandError
 from ota_cli.files import read_bytes, write_bytes
@@ -39,6 +40,11 @@ _FILE = click.Path(path_type=Path)
     help="Public key (PEM) that updates must be signed with. [default: the running firmware's]",
 )
 @click.option("--partitions", type=_FILE, help="Partition table, CSV. [default: MicroPython's OTA]")
+@click.option(
+    "--nvs",
+    type=_FILE,
+    help="Image for the nvs partition, as `provision` makes. The flash file is then for you alone.",
+)
 @click.option("--bootloader", type=_FILE, help="Second-stage bootloader, for a flashable file.")
 @click.option(
     "--secure-boot-key",
@@ -62,6 +68,7 @@ def create(
     mac: str | None,
     trust: Path | None,
     partitions: Path | None,
+    nvs: Path | None,
     bootloader: Path | None,
     secure_boot_keys: tuple[Path, ...],
     secure_version: int,
@@ -90,10 +97,12 @@ def create(
         offset = chips.CHIPS[chip].bootloader_offset
         image = flash_content(size, content, layout, loader, offset)
         slot = first_app_partition(layout).label
+        if nvs is not None:
+            _put_nvs(image, layout, nvs)
     except (VirtualBoardError, ImageError) as error:
         raise CommandError(str(error)) from None
     write_bytes(Path(sidecar_path(flash)), efuse.to_json().encode() + b"\n", "eFuse file")
-    write_bytes(flash, bytes(image), "flash file")
+    write_bytes(flash, bytes(image), "flash file", secret=nvs is not None)
     output.say(
         f"{flash}: {chip}, MAC {format_mac(efuse.mac)}, "
         f"{fields['project']} {fields['version']} in {slot}"
@@ -118,6 +127,25 @@ def _partitions(path: Path) -> list[Partition]:
     if not partitions:
         raise CommandError(f"partition table {path}: no partition in it")
     return partitions
+
+
+def _put_nvs(flash: bytearray, partitions: list[Partition], path: Path) -> None:
+    """Put an NVS image where the board looks for it. Raises CommandError."""
+    found = table.find(partitions, table.TYPE_DATA, table.SUBTYPE_NVS)
+    if not found:
+        raise CommandError("--nvs: the partition table has no nvs partition")
+    image = read_bytes(path, "NVS image")
+    if len(image) > found[0].size:
+        raise CommandError(
+            f"NVS image {path}: {len(image)} bytes, partition {found[0].label} has"
+            f" {found[0].size} (0x{found[0].size:x}; see provision --size)"
+        )
+    try:
+        if not board_secret.holds_values(image):
+            raise CommandError(f"NVS image {path}: no NVS partition with values in it")
+    except OSError as error:
+        raise CommandError(f"NVS image {path}: {error.strerror or error}") from None
+    flash[found[0].offset : found[0].offset + len(image)] = image
 
 
 def _bootloader(path: Path, chip: str) -> bytes:

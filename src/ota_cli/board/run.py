@@ -35,6 +35,12 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option("--agent-ca", type=_FILE, help="CA certificate of the agent, PEM or DER.")
 @click.option(
+    "--identity",
+    show_default="mac",
+    type=click.Choice(["mac", "provisioned"]),
+    help="mac labels the board; provisioned proves it, with the secret in its NVS.",
+)
+@click.option(
     "--policy",
     show_default="different",
     type=click.Choice(["different", "newer", "any"]),
@@ -53,6 +59,7 @@ def run(
     http: Address,
     config: Path | None,
     agent_ca: Path | None,
+    identity: str | None,
     policy: str | None,
     project: str | None,
     runtime: str,
@@ -62,12 +69,15 @@ def run(
     It serves /info, /onboard, /update and /temp. Without the agent's CA it refuses every
     update. --runtime micropython needs the extra esp32-ota-service[micropython].
     """
-    settings = _settings(config, agent_ca, policy, project)
+    settings = _settings(
+        config, agent_ca=_certificates(agent_ca), identity=identity, policy=policy, project=project
+    )
     if runtime == "micropython":
         options: list[str] = []
         for name, value in (
             ("--config", config),
             ("--agent-ca", agent_ca),
+            ("--identity", identity),
             ("--policy", policy),
             ("--project", project),
         ):
@@ -78,12 +88,9 @@ def run(
     return 0
 
 
-def _settings(
-    config: Path | None, agent_ca: Path | None, policy: str | None, project: str | None
-) -> dict[str, Any]:
+def _settings(config: Path | None, **given: Any) -> dict[str, Any]:
     """Those of the file, and before them those of the command line. Raises CommandError."""
     settings = _read_settings(config) if config is not None else {}
-    given = {"agent_ca": _certificates(agent_ca), "policy": policy, "project": project}
     settings.update({name: value for name, value in given.items() if value is not None})
     try:
         Config(settings)

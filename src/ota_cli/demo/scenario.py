@@ -18,9 +18,11 @@ from ota_cli.board_client import Board
 from ota_cli.demo import keys
 from ota_cli.demo.interrupts import held_back
 from ota_cli.demo.processes import Server, ota_service, run, run_visibly
+from ota_cli.demo.thief import Thief
 
-_ENROLLED = "24:0a:c4:00:00:01"
-_STRANGER = "24:0a:c4:00:00:02"
+_ENROLLED, _STRANGER = "board-1", "board-2"
+# What the board sent to the rogue agent
+_EVIDENCE = "evidence"
 _PROJECT = "thermo"
 _IMAGE_BYTES = 1024 * 1024
 
@@ -63,7 +65,8 @@ class Scenario:
         """Play it; True if all ended as expected."""
         self._make_keys_and_images()
         attestation = self._start_attestation()
-        board = self._start_board("board", _ENROLLED)
+        self._provision(_ENROLLED, "--registry", self._registry())
+        board = self._start_board(_ENROLLED)
         agent = self._start_agent(attestation, "new.bin")
         self._update(board, agent)
         self._refuse(
@@ -75,9 +78,16 @@ class Scenario:
             "an image signed by a stranger",
             "key-untrusted",
         )
-        stranger = self._start_board("stranger", _STRANGER)
+        self._provision(_STRANGER, "--no-enrol")
+        stranger = self._start_board(_STRANGER)
         self._refuse(stranger, agent, "a board that is not enrolled", "attestation-refused")
+        self._steal(board, agent)
         return self._conclude()
+
+    def _provision(self, name: str, *more: str) -> None:
+        run("provision", name, "-o", self._folder / "secrets", *more)
+        enrolled = "its root certificate enrolled there" if "--registry" in more else "not enrolled"
+        self._say(f"board {name} provisioned: a secret for its NVS; {enrolled}")
 
     def _make_keys_and_images(self) -> None:
         self._say("keys, certificates and signed firmware: thermo 1.0.0, 2.0.0, 3.0.0")
@@ -106,28 +116,39 @@ class Scenario:
         )
         run("image", "sign", plain, "--key", self._path(key), "-o", self._path(name))
 
+    def _registry(self) -> str:
+        return f"sqlite:///{self._path('registry.sqlite')}"
+
     def _start_attestation(self) -> str:
-        registry = f"sqlite:///{self._path('registry.sqlite')}"
         address = self._start(
             "attestation server",
-            ota_service("attest", "serve", "--registry", registry, "--listen", "127.0.0.1:0"),
+            ota_service(
+                "attest", "serve", "--registry", self._registry(), "--listen", "127.0.0.1:0"
+            ),
         )
         self._say(f"attestation server at {address}")
-        run("submit", _ENROLLED, "--registry", registry)
-        self._say(f"board {_ENROLLED} enrolled there")
         return address
 
-    def _start_board(self, name: str, mac: str) -> Board:
+    def _start_board(self, name: str) -> Board:
         flash = self._path(f"{name}.bin")
-        run("board", "create", flash, "--app", self._path("old.bin"), "--mac", mac)
+        nvs = self._path("secrets") / f"{name}-nvs.bin"
+        run("board", "create", flash, "--app", self._path("old.bin"), "--nvs", nvs)
         address = self._start(
             f"board {name}",
             ota_service(
-                "board", "run", flash, "--http", "127.0.0.1:0", "--agent-ca", self._path("ca.pem")
+                "board",
+                "run",
+                flash,
+                "--http",
+                "127.0.0.1:0",
+                "--identity",
+                "provisioned",
+                "--agent-ca",
+                self._path("ca.pem"),
             ),
         )
         board = Board(address)
-        self._say(f"board {mac}, a virtual ESP32 with 4 MB, at {board.url}")
+        self._say(f"board {name}, a virtual ESP32 with 4 MB, at {board.url}")
         self._indented(f"runs {_running(board)}", "green")
         return board
 
@@ -153,7 +174,8 @@ class Scenario:
 
     def _start_rogue(self, image: str) -> str:
         arguments = ["-m", "ota_cli.demo.rogue_agent"]
-        arguments += [str(self._path(name)) for name in ("agent.pem", "agent.key", image)]
+        files = ("agent.pem", "agent.key", image, _EVIDENCE)
+        arguments += [str(self._path(name)) for name in files]
         return self._start("rogue agent", arguments)
 
     def _start(self, name: str, arguments: list[str]) -> str:
@@ -185,6 +207,25 @@ class Scenario:
         self._outcomes.append(
             Outcome(what, f"refused: {code}; runs {before}", f"{refused}: {seen}; runs {now}")
         )
+
+    def _steal(self, board: Board, agent: str) -> None:
+        """What somebody can do with what he can have of a board."""
+        thief = Thief(agent, self._path("ca.pem"))
+        root = self._path("secrets") / f"{_ENROLLED}-root.pem"
+        recorded = self._path(_EVIDENCE).read_bytes()
+        self._turn_away(
+            "a stolen certificate, without its key",
+            "401: evidence-signature",
+            thief.with_certificate_of(board.url, root),
+        )
+        self._turn_away(
+            "evidence recorded and sent again", "401: nonce", thief.with_evidence(recorded)
+        )
+
+    def _turn_away(self, what: str, expected: str, seen: str) -> None:
+        self._say(f"refusal: {what}")
+        self._indented(f"the agent answers {seen}; no firmware", "yellow")
+        self._outcomes.append(Outcome(what, expected, seen))
 
     def _conclude(self) -> bool:
         table = Table("", "what", "expected", "seen", title="expected and seen", show_lines=True)

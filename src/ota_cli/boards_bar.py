@@ -1,0 +1,56 @@
+"""The bar of a command that goes through many boards."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from ota_cli import output
+
+
+class BoardsBar:
+    """A bar on a terminal, with boards a second and time left; nothing elsewhere.
+
+    action: as `reading`. total: where it ends, in boards or whatever `report` is given. boards:
+    how many there were so far.
+    """
+
+    def __init__(self, action: str, total: int) -> None:
+        self.boards = 0
+        self._started = time.monotonic()
+        self._bar = Progress(
+            TextColumn(action),
+            BarColumn(bar_width=24),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[rate]:,.0f} boards/s"),
+            TimeRemainingColumn(),
+            console=output.console,
+            disable=not output.console.is_terminal,
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=max(1, total), rate=0)
+
+    def report(self, boards: int, completed: int) -> None:
+        """So many boards, which are so much of the total."""
+        self.boards = boards
+        rate = boards / max(0.001, time.monotonic() - self._started)
+        self._bar.update(self._task, completed=completed, rate=rate)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
