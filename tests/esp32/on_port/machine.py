@@ -1,0 +1,6 @@
+"""Of MicroPython's machine module what main.py takes."""
+
+
+def reset():
+    print("RESET")
+    raise SystemExit
