@@ -131,11 +131,11 @@ def _heed_signals() -> None:
 
 
 @contextmanager
-def signals_held_back() -> Iterator[None]:
-    """SIGINT and SIGTERM wait for the end of this."""
+def signals_held_back() -> Iterator[set[signal.Signals]]:
+    """SIGINT and SIGTERM, which it yields, wait for the end of this."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
     try:
-        yield
+        yield _HELD_BACK
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

@@ -233,20 +233,30 @@ def _enrol(work: Coroutine[Any, Any, _T], made: tuple[Path, ...], again: str) ->
     """Enrol what was made. Raises CommandError: refused, and then what was made is removed; or
     it is not known whether it was enrolled, and then it is kept."""
     try:
-        # asyncio, interrupted while it makes a loop, complains on the terminal about half a loop.
-        with signals_held_back():
-            runner = asyncio.Runner()
-            runner.get_loop()
-        with runner:
-            return runner.run(work)
-    except KeyboardInterrupt:
-        work.close()  # it may not even have begun, of which Python would complain
-        raise
+        # Held back while asyncio is at work on itself: of half a loop it would complain.
+        with signals_held_back() as signals:
+            try:
+                return asyncio.run(_until_signalled(work, signals))
+            finally:  # the loop has put the default in its place
+                signal.signal(signal.SIGTERM, signal.default_int_handler)
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
     except (AlreadyEnrolledError, EnrolmentError, RevokedError) as error:
         remove(*made)
         raise CommandError(f"{error}; nothing was enrolled, no file kept") from None
     except (DiceAuthError, OSError) as error:
         raise CommandError(f"{error}; {_kept(made[0], again)}") from None
+
+
+async def _until_signalled(work: Coroutine[Any, Any, _T], signals: set[signal.Signals]) -> _T:
+    task = asyncio.ensure_future(work)
+    for number in signals:
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+    try:
+        return await task
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals)
 
 
 @contextmanager
