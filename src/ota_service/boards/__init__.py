@@ -1,0 +1,1 @@
+"""Board objects for real hardware; each module is imported by its name, where its chip is."""
