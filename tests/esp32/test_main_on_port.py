@@ -141,8 +141,8 @@ class Console:
                 return line
 
     def interrupt(self) -> None:
-        """Ctrl-C, while it waits: the unix port raises it wherever it is, in the middle of a garbage
-        collection too, whose lock then stays. A chip raises it between two bytecodes."""
+        """Ctrl-C, while it waits: the unix port raises it wherever it is, in the middle of a
+        garbage collection too, whose lock then stays. A chip raises it between two bytecodes."""
         status = Path(f"/proc/{self._process.pid}/stat")
         while status.read_text().rpartition(")")[2].split()[0] != "S":
             pass
