@@ -137,7 +137,7 @@ class RedisRegistry(Registry):
             found = await self._connection.run(
                 redis_scripts.FIND, *(key_id.hex() for key_id in key_ids)
             )
-        return [_enrolled_root(*answer) for answer in found]
+        return [_enrolled_root(answer) for answer in found]
 
     async def record(self, observations: Iterable[Observation]) -> None:
         remaining = iter(observations)
@@ -248,14 +248,15 @@ def _changed(outcome: list[Any]) -> int:
     )
 
 
-def _enrolled_root(known: int, board_id: bytes, pem: bytes, revoked: int) -> EnrolledRoot | None:
+def _enrolled_root(answer: bytes) -> EnrolledRoot | None:
     """One answer of `redis_scripts.FIND`."""
-    if not known:
+    if answer == b"?":
         raise RegistryError("the index of boards in Redis is being built")
-    if not board_id:
+    if answer == b"-":
         return None
+    board_id, _, pem = answer[1:].rpartition(b"\0")
     # What is indexed has been read: id, PEM and key id are a board's.
-    return EnrolledRoot(board_id.decode(), certificate.from_pem(pem), revoked == 1)
+    return EnrolledRoot(board_id.decode(), certificate.from_pem(pem), answer[:1] == b"1")
 
 
 def _record(board_id: bytes, pem: bytes) -> BoardRecord | None:
