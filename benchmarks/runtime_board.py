@@ -1,10 +1,10 @@
 """What benchmarks/runtime.py runs under MicroPython: the whole board side on a flash file.
 
-micropython runtime_board.py FLASH PORT AGENT_CA [gaps]
+micropython runtime_board.py FLASH PORT AGENT_CA IDENTITY [gaps]
 
 The hardware is as thin as it can be, since on the chip it is C: partitions are ranges of the
-file, eFuse and NVS are empty. Ends when the update asks for a reset; what the bootloader then
-does with the file is looked at by the benchmark.
+file, eFuse and NVS are empty, but for a provisioned board's UDS. Ends when the update asks
+for a reset; what the bootloader then does with the file is looked at by the benchmark.
 """
 
 import asyncio
@@ -13,6 +13,8 @@ import os
 import struct
 import sys
 from binascii import crc32
+
+import micropython
 
 SECTOR_BYTES = 4096
 # MicroPython's OTA layout: docs/virtual-board.md
@@ -64,7 +66,12 @@ class Board:
     keeps_time = True
     hardware = "the chip"
 
-    def __init__(self, path):
+    def __init__(self, path, identity):
+        self._nvs = None
+        if identity == "provisioned":
+            from nvs_board import Nvs
+
+            self._nvs = Nvs()
         self.file = open(path, "r+b")
         size = (self.file.seek(0, 2) // 8 * 3) & ~0xFFFF
         self.slots = [
@@ -85,7 +92,11 @@ class Board:
         return [slot for slot in self.slots if slot.info()[1] == subtype]
 
     def nvs(self, namespace):
-        return None
+        return self._nvs
+
+    def flash_read(self, offset, buffer):
+        self.file.seek(offset)
+        self.file.readinto(buffer)
 
     def random(self, size):
         return os.urandom(size)
@@ -104,17 +115,18 @@ class Board:
         self.halted.set()
 
 
-async def main(path, port, agent_ca, mode=None):
+async def main(path, port, agent_ca, identity, mode=None):
     import esp32_akri
     import ota_service
 
-    board = Board(path)
+    board = Board(path, identity)
     gaps = None
     if mode == "gaps":
         import gaps_board
 
         gaps = gaps_board.Gaps()
-    ota_service.setup(board, {"agent_ca": agent_ca}, on_event=gaps.hear if gaps else print)
+    settings = {"agent_ca": agent_ca, "identity": identity}
+    ota_service.setup(board, settings, on_event=gaps.hear if gaps else print)
     esp32_akri.akri_set_update_handler(
         ota_service.ota_request_handler,
         status=ota_service.ota_status_handler,
@@ -134,6 +146,7 @@ async def main(path, port, agent_ca, mode=None):
     if gaps:
         watching.cancel()
         gaps.show()
+    micropython.qstr_info()
     print("reset")
 
 

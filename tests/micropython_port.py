@@ -33,7 +33,7 @@ HOST_ONLY: dict[str, set[str]] = {
     },
     "esp_partition": {"compat", "csv", "otadata_changes", "table"},
     "ota_crypto": {"p256_native", "rsa_native"},
-    "ota_service": {"tls_openssl"},
+    "ota_service": {"ticks", "tls_openssl"},
 }
 
 
@@ -62,6 +62,20 @@ def run(*arguments: str, library: Path, heap: str = "4M") -> subprocess.Complete
     )
 
 
+def board_sources(whole: bool = False) -> list[Path]:
+    """The modules of the board packages and the packages in them, relative to src/.
+
+    whole: also what no board loads.
+    """
+    source = ROOT / "src"
+    return [
+        path.relative_to(source)
+        for package in BOARD_PACKAGES
+        for path in sorted((source / package).rglob("*.py"))
+        if whole or path.stem not in HOST_ONLY[package]
+    ]
+
+
 def compile_module(source: Path, output: Path, march: str) -> None:
     """One .mpy as for production: no line numbers, tracebacks name the module."""
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -79,10 +93,8 @@ def compile_library(
     """
     sources = {folder / "microdot" / f"{name}.mpy": Path(microdot.__file__).parent / f"{name}.py"
                for name in ("__init__", "microdot")}  # fmt: skip
-    for package in BOARD_PACKAGES:
-        for source in (ROOT / "src" / package).glob("*.py"):
-            if whole or source.stem not in HOST_ONLY[package]:
-                sources[folder / package / f"{source.stem}.mpy"] = source
+    for path in board_sources(whole):
+        sources[folder / path.with_suffix(".mpy")] = ROOT / "src" / path
     for source in extra:
         sources[folder / f"{source.stem}.mpy"] = source
     for output, source in sources.items():

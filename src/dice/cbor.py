@@ -25,23 +25,37 @@ class Tagged:
 
 def encode(value):
     """The bytes of an int, bytes, str, list, dict or Tagged. Raises TypeError for others."""
-    if isinstance(value, bool):
-        raise TypeError("no CBOR for %r here" % type(value))
-    if isinstance(value, int):
-        return _head(_UNSIGNED, value) if value >= 0 else _head(_NEGATIVE, -1 - value)
-    if isinstance(value, (bytes, bytearray)):
-        return _head(_BYTES, len(value)) + bytes(value)
-    if isinstance(value, str):
+    encoded = bytearray()
+    _append(encoded, value)
+    return bytes(encoded)
+
+
+def _append(encoded, value):
+    """Encode a value behind what has been: one buffer, since evidence holds a certificate."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        encoded.extend(_head(_UNSIGNED, value) if value >= 0 else _head(_NEGATIVE, -1 - value))
+    elif isinstance(value, (bytes, bytearray)):
+        encoded.extend(_head(_BYTES, len(value)))
+        encoded.extend(value)
+    elif isinstance(value, str):
         data = value.encode()
-        return _head(_TEXT, len(data)) + data
-    if isinstance(value, (list, tuple)):
-        return _head(_ARRAY, len(value)) + b"".join([encode(item) for item in value])
-    if isinstance(value, dict):
-        pairs = sorted([(encode(key), encode(item)) for key, item in value.items()])
-        return _head(_MAP, len(pairs)) + b"".join([key + item for key, item in pairs])
-    if isinstance(value, Tagged):
-        return _head(_TAG, value.tag) + encode(value.value)
-    raise TypeError("no CBOR for %r here" % type(value))
+        encoded.extend(_head(_TEXT, len(data)))
+        encoded.extend(data)
+    elif isinstance(value, (list, tuple)):
+        encoded.extend(_head(_ARRAY, len(value)))
+        for item in value:
+            _append(encoded, item)
+    elif isinstance(value, dict):
+        items = {encode(key): item for key, item in value.items()}
+        encoded.extend(_head(_MAP, len(items)))
+        for key in sorted(items):
+            encoded.extend(key)
+            _append(encoded, items[key])
+    elif isinstance(value, Tagged):
+        encoded.extend(_head(_TAG, value.tag))
+        _append(encoded, value.value)
+    else:
+        raise TypeError("no CBOR for %r here" % type(value))
 
 
 def _head(major, argument):

@@ -28,11 +28,11 @@ _CONTEXT = const(0xA0)
 _CONTEXT_PRIMITIVE = const(0x80)
 
 # "valid for ever" of RFC 5280, 4.1.2.5, from the day open-dice chose
-_NOT_BEFORE = b"180322235959Z"
-_NOT_AFTER = b"99991231235959Z"
+_NOT_BEFORE = const(b"180322235959Z")
+_NOT_AFTER = const(b"99991231235959Z")
 # KeyUsage keyCertSign: bit 5, two unused bits
-_KEY_CERT_SIGN = b"\x02\x04"
-_PROFILE_NAME = b"openssl.example.p256"
+_KEY_CERT_SIGN = const(b"\x02\x04")
+_PROFILE_NAME = const(b"openssl.example.p256")
 
 
 def to_be_signed(authority_id, subject_id, subject_public_key, inputs):

@@ -84,6 +84,12 @@ def encode(private_key, certificate, claims):
 
 def encode_steps(private_key, certificate, claims):
     """`encode` as a generator that yields at least every 100 modular products."""
+    payload, signature = yield from sign_steps(private_key, claims)
+    return assemble(certificate, payload, signature)
+
+
+def sign_steps(private_key, claims):
+    """(payload, signature) of evidence, bytes, for `assemble`. A generator as `encode_steps`."""
     payload = cbor.encode(
         {
             _NONCE: claims.nonce,
@@ -96,7 +102,11 @@ def encode_steps(private_key, certificate, claims):
         }
     )
     r, s = yield from p256.sign_steps(private_key, sha256(sig_structure(payload)).digest())
-    signature = r.to_bytes(32, "big") + s.to_bytes(32, "big")
+    return payload, r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
+def assemble(certificate, payload, signature):
+    """Evidence, bytes, from its parts. Raises ValueError if it is longer than 4096 bytes."""
     message = [_PROTECTED, {_X5CHAIN: bytes(certificate)}, payload, signature]
     data = cbor.encode(cbor.Tagged(_COSE_SIGN1_TAG, message))
     if len(data) > MAXIMUM_BYTES:

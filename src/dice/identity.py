@@ -54,7 +54,15 @@ def device_identity_steps(uds, code_hash, config_value):
 
 def device_private_key(uds, code_hash, config_value):
     """The private key (an integer, a secret) that `device_certificate` certifies; for evidence."""
-    return keys.private_key_from_cdi(_derive(uds, code_hash, config_value)[1])
+    return steps.run(device_private_key_steps(uds, code_hash, config_value))
+
+
+def device_private_key_steps(uds, code_hash, config_value):
+    """`device_private_key` as a generator, for who has just loaded this module for it."""
+    yield
+    _, attest = _derive(uds, code_hash, config_value)
+    yield
+    return keys.private_key_from_cdi(attest)
 
 
 def _derive(uds, code_hash, config_value):

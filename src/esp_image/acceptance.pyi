@@ -1,29 +1,8 @@
+from .expected import ANY as ANY
+from .expected import DIFFERENT as DIFFERENT
+from .expected import NEWER as NEWER
+from .expected import Expected as Expected
 from .header import Descriptor, Header
-
-DIFFERENT: str
-NEWER: str
-ANY: str
-
-class Expected:
-    chip_id: int
-    chip_revision: int | None
-    efuse_block_revision: int | None
-    secure_version_floor: int
-    project_name: str | None
-    policy: str
-    running: Descriptor | None
-    max_bytes: int | None
-    def __init__(
-        self,
-        chip_id: int,
-        chip_revision: int | None = None,
-        efuse_block_revision: int | None = None,
-        secure_version_floor: int = 0,
-        project_name: str | None = None,
-        policy: str = ...,
-        running: Descriptor | None = None,
-        max_bytes: int | None = None,
-    ) -> None: ...
 
 def check(
     header: Header, descriptor: Descriptor, expected: Expected, content_length: int | None = None

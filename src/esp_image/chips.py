@@ -10,7 +10,7 @@ from .compat import const
 
 _PAGE_BYTES = const(0x10000)
 _SMALLEST_PAGE_BYTES = const(0x2000)
-_PAGE_LOG2 = (13, 18)
+_PAGE_LOG2 = const((13, 18))
 
 RSA = const("rsa-3072")
 ECDSA_P192 = const("ecdsa-p192")

@@ -4,10 +4,7 @@ Runs on MicroPython only; `sha512_plain` is its oracle. Words are 64 bits wide o
 and 32 on the boards: every sum and left shift is masked, and carries are found by comparing.
 """
 
-try:
-    import micropython
-except ImportError:
-    from .compat import micropython
+from .compat import micropython
 
 
 @micropython.viper

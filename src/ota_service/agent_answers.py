@@ -1,39 +1,25 @@
 """The three requests of protocol 2, and what an agent answers to them (protocol.md, section C).
 
-Only moves bytes between a connection and a session; how long it may take is its caller's part,
-and reading heads `http_response`'s.
+Only reads and judges; how long it may take is its caller's part, reading heads `http_response`'s,
+the firmware itself `firmware_body`'s, and what a refusal means `agent_refusals`'s.
 """
 
-import asyncio
 import json
 from binascii import a2b_base64, hexlify, unhexlify
 
-from . import compat
 from .compat import const
-from .errors import OtaError, PeerError
-from .http_response import Response
+from .errors import OtaError
+from .firmware_body import lost, read_some
+from .http_response import Response, consists_of
 
 _BUFFER_BYTES = const(512)
 _NONCE_BYTES = const(32)
 _DIGEST_BYTES = const(32)
 _MAX_BODY_BYTES = const(1024)
 _MAX_SHOWN = const(120)
-_MAX_RETRY_AFTER_S = const(86400)
 _CHALLENGE = const("GET /v2/challenge")
 _ATTEST = const("POST /v2/attest")
 _FIRMWARE = const("GET /v2/firmware")
-
-# (request, or None for any; status; code; whether another attempt may help)
-_REFUSALS = const(
-    (
-        (_FIRMWARE, 401, "token-refused", True),  # a token lives a minute
-        (_FIRMWARE, 404, "no-firmware", False),
-        (_ATTEST, 401, "attestation-refused", False),
-        (None, 403, "board-not-allowed", False),
-        (None, 429, "agent-busy", True),
-        (None, 503, "agent-busy", True),
-    )
-)
 
 
 def challenge_request(host):
@@ -49,8 +35,7 @@ class Agent:
     """What an agent at the other end of a connection answers.
 
     host: for the Host header. Raises PeerError and OtaError, whose message carries what the agent
-    said of it (RFC 9457). Reads through 512 bytes of its own; firmware beyond that goes straight
-    into the session's room.
+    said of it (RFC 9457). Reads through 512 bytes of its own.
     """
 
     def __init__(self, reader, writer, host):
@@ -75,15 +60,16 @@ class Agent:
         await self._send(_request(_ATTEST, self._host, headers) + evidence)
         response = await self._response(_ATTEST)
         await self._require(response, (200,))
-        answer = _json_object(await self._body(response))
+        answer = json_object(await self._body(response))
         token, verdict = answer.get("token"), answer.get("verdict")
         if not (isinstance(token, str) and _is_token68(token)):
             raise response.bad("no token")
-        return token, _shown(verdict) if isinstance(verdict, str) else None
+        return token, shown(verdict) if isinstance(verdict, str) else None
 
     async def open_firmware(self, token, session):
-        """Ask for the firmware from where the session stands, or whole; the Response whose body
-        `receive` reads. Raises OtaError("up-to-date") where there is nothing newer."""
+        """Ask for the firmware from where the session stands, or whole. Returns (first bytes,
+        length) of the response's body: what came with its head, at most 512 bytes, and how long it
+        is with them. Raises OtaError("up-to-date") where there is nothing newer."""
         response = await self._ask_firmware(token, session)
         if response.status == 416 and session.received:
             await self._body(response)
@@ -104,8 +90,11 @@ class Agent:
             if not offset or digest != session.digest:
                 raise response.bad("206 for another image, or without having been asked for")
             self._require_range(response, offset)
-        session.announced(digest, offset, offset + response.body_left)
-        return response
+        length = response.body_left
+        first = bytes(self._buffer[self._from : self._to])
+        response.take(len(first))
+        session.announced(digest, offset, offset + length)
+        return first, length
 
     async def _ask_firmware(self, token, session):
         headers = "Authorization: Bearer %s\r\n" % token
@@ -121,25 +110,6 @@ class Agent:
         if response.headers.get("content-range") != expected:
             raise response.bad("Content-Range: expected %s" % expected)
 
-    async def receive(self, response, session, patience, read_s, on_progress):
-        """Feed the session with the firmware. read_s: seconds without a byte, once the first has
-        come. Allocates a coroutine a read, and nothing for the bytes of a full sector."""
-        while response.body_left:
-            room = session.room()
-            if len(room) > response.body_left:
-                room = room[: response.body_left]
-            count = self._take_buffered(room) or await self._read(room)
-            if patience.waits_for == "no data":
-                patience.renew()
-            else:
-                patience.expect("no data", read_s)
-            response.take(count)
-            session.take(count)
-            on_progress(session.received, session.total)
-            await asyncio.sleep(0)
-        self._require_no_more(response)
-        session.end_of_body()
-
     # -- requests and responses ---------------------------------------------------------------
 
     async def _send(self, data):
@@ -147,7 +117,7 @@ class Agent:
             self._writer.write(data)
             await self._writer.drain()
         except OSError as error:
-            raise _lost(error)
+            raise lost(error)
 
     async def _response(self, request):
         """The response whose head has come."""
@@ -182,51 +152,24 @@ class Agent:
         response.take(self._to - self._from)  # nothing was asked for that could follow
 
     async def _read(self, view):
-        try:
-            count = await compat.read_into(self._reader, view)
-        except OSError as error:
-            raise _lost(error)
-        if not count:
-            raise PeerError("connection-lost", "the agent closed the connection")
-        return count
+        return await read_some(self._reader, view)
 
     async def _require(self, response, statuses):
         """Raises the error for a status that is none of these."""
-        status = response.status
-        if status in statuses:
+        if response.status in statuses:
             return
-        said = await self._problem(response)
-        text = "%s: %d%s" % (response.request, status, said)
-        code, may_retry = "agent-refused", False
-        if status >= 500:
-            code, may_retry = "agent-error", True
-        for request, number, name, again in _REFUSALS:
-            if number == status and request in (None, response.request):
-                code, may_retry = name, again
-                break
-        error = (PeerError if may_retry else OtaError)(code, text)
-        error.pause_s = _retry_after_s(response)
-        raise error
+        from . import agent_refusals
 
-    async def _problem(self, response):
-        """What a problem document says (RFC 9457, 3.1), as `: title: detail`."""
-        kind = response.headers.get("content-type", "").split(";")[0].strip().lower()
-        if kind != "application/problem+json":
-            return ""
-        try:
-            problem = _json_object(await self._body(response))
-        except OtaError:
-            return ""
-        said = [problem.get(name) for name in ("title", "detail")]
-        return "".join([": " + _shown(text) for text in said if isinstance(text, str) and text])
+        said = b""
+        if agent_refusals.is_problem(response):
+            try:
+                said = await self._body(response)
+            except OtaError:
+                pass  # the status says enough
+        raise agent_refusals.from_response(response, json_object(said))
 
 
-def _lost(error):
-    text = "the connection broke: %s" % compat.tls().reason(error)
-    return PeerError("connection-lost", text)
-
-
-def _json_object(body):
+def json_object(body):
     """The dict that a body is, an empty one if it is none."""
     try:
         value = json.loads(body.decode())
@@ -235,22 +178,24 @@ def _json_object(body):
     return value if isinstance(value, dict) else {}
 
 
-def _shown(text):
+def shown(text):
     """A stranger's text: one line that is not too long."""
-    return "".join([c if " " <= c <= "~" else "?" for c in text[:_MAX_SHOWN]])
+    line = bytearray()
+    for byte in text[:_MAX_SHOWN].encode("utf-8", "replace"):
+        if byte & 0xC0 != 0x80:  # else a character goes on
+            line.append(byte if 0x20 <= byte < 0x7F else 0x3F)
+    return line.decode()
 
 
 def _is_token68(text):
     """RFC 9110, 11.2; what goes into a header of ours."""
-    return 0 < len(text) <= 256 and all(
-        "a" <= c <= "z" or "A" <= c <= "Z" or "0" <= c <= "9" or c in "-._~+/=" for c in text
-    )
+    return 0 < len(text) <= 256 and consists_of(text, b"-._~+/=")
 
 
 def _etag(response):
     """The SHA-256 that the ETag is, None if it is none."""
     etag = response.headers.get("etag", "")
-    if len(etag) != 2 * _DIGEST_BYTES + 2 or etag[0] != '"' or etag[-1] != '"':
+    if len(etag) != 2 * _DIGEST_BYTES + 2 or not (etag.startswith('"') and etag.endswith('"')):
         return None
     try:
         return unhexlify(etag[1:-1])
@@ -268,11 +213,3 @@ def _repr_digest(response):
             except ValueError:
                 return None
     return None
-
-
-def _retry_after_s(response):
-    """Seconds; a date there (RFC 9110, 10.2.3) is of no use without a clock."""
-    text = response.headers.get("retry-after", "")
-    if not 0 < len(text) <= 9 or not all("0" <= c <= "9" for c in text):
-        return 0
-    return min(int(text), _MAX_RETRY_AFTER_S)

@@ -1,7 +1,7 @@
 """Differences between CPython and MicroPython for the component, by feature.
 
 A stream here is what asyncio gives for reading and writing. How TLS is opened and what its errors
-mean stands in `tls_mbedtls` (MicroPython) and `tls_openssl` (CPython).
+mean stands in `tls_mbedtls` (MicroPython) and `tls_openssl` (CPython), which has `ticks` too.
 """
 
 import asyncio
@@ -18,16 +18,7 @@ except ImportError:
 try:
     from time import ticks_add, ticks_diff, ticks_ms
 except ImportError:
-    from time import monotonic
-
-    def ticks_ms():
-        return int(monotonic() * 1000)
-
-    def ticks_add(ticks, delta):
-        return ticks + delta
-
-    def ticks_diff(later, earlier):
-        return later - earlier
+    from .ticks import ticks_add, ticks_diff, ticks_ms  # noqa: F401
 
 
 IS_MICROPYTHON = sys.implementation.name == "micropython"

@@ -33,7 +33,7 @@ async def connect(host, port, config, first, board):
 
         shown = leaf[-1] if leaf else None
         raise agent_errors.from_exception(error, where, config, shown, board.time())
-    return reader, writer, leaf[-1]
+    return reader, writer, leaf.pop()
 
 
 async def _resolve(tls, host, port):

@@ -7,9 +7,7 @@ overwritten behind that; an Identity holds nothing secret.
 
 from ota_crypto import wipe
 
-from . import uds
-from .compat import const, let_go, ticks_add, ticks_diff, ticks_ms
-from .errors import BadRequest
+from .compat import const, let_go, ticks_add, ticks_ms
 
 _CODE = const(
     (
@@ -25,20 +23,17 @@ _CODE = const(
 
 class Identity:
     """certificate: DER. root_public_key: 65 bytes. code_hash, config_value: 64 bytes each.
-    image_digest: SHA-256 of the running image. status: for GET /update, `verdict`: what an
-    attestation server said of this board the last time, None before."""
+    image_digest: SHA-256 of the running image.
 
-    def __init__(self, certificate, root_public_key, measurements, image_digest):
-        self.certificate = certificate
-        self.root_public_key = root_public_key
-        self.code_hash, self.config_value = measurements
-        self.image_digest = image_digest
-        self.status = {"verdict": None}
+    It stays, and has no methods: they would keep the code of this module.
+    """
 
 
 def start(board):
     """When the application of a provisioned board starts: keep in mind that it has a UDS."""
-    uds.note_uds(board)
+    from .uds import note_uds
+
+    note_uds(board)
     let_go(*_CODE)
 
 
@@ -55,16 +50,22 @@ def identity_steps(board, kind):
     makes it once a boot. Raises OtaError.
     """
     measurements, image_digest = yield from _measure_steps(board, kind)
-    import dice
+    from dice.identity import device_identity_steps
 
     yield
-    secret = uds.read_uds(board, kind)
+    from .uds import read_uds
+
+    secret = read_uds(board, kind)
     try:
-        root_public_key, certificate = yield from dice.device_identity_steps(secret, *measurements)
+        root_public_key, certificate = yield from device_identity_steps(secret, *measurements)
     finally:
         wipe(secret)
+    identity = Identity()
+    identity.certificate, identity.root_public_key = certificate, root_public_key
+    identity.code_hash, identity.config_value = measurements
+    identity.image_digest = image_digest
     let_go(*_CODE)
-    return Identity(certificate, root_public_key, measurements, image_digest)
+    return identity
 
 
 def _measure_steps(board, kind):
@@ -81,7 +82,7 @@ def _measure_steps(board, kind):
         measurements = code_digest * 2, config_value
     # What measures gives way to what signs.
     own_measurements = None
-    let_go(*_CODE, "esp_image.parser", "esp_image.segments", "esp_image.chips")
+    let_go(*_CODE, "esp_image.parser", "esp_image.segments")
     return measurements, image_digest
 
 
@@ -91,9 +92,13 @@ def evidence_steps(service, nonce, channel):
 
     nonce, channel: 32 bytes each. Raises OtaError.
     """
-    import dice
+    key = yield from _private_key_steps(service.board, service.identity, service.config.identity)
+    yield
+    # What derives the key gives way to what signs with it.
+    let_go("dice", "ota_crypto.hkdf", "ota_service.uds")
     from dice import evidence
 
+    yield
     board, identity, descriptor = service.board, service.identity, service.descriptor
     claims = evidence.Claims(
         nonce,
@@ -104,17 +109,25 @@ def evidence_steps(service, nonce, channel):
         channel,
         identity.image_digest,
     )
+    payload, signature = yield from evidence.sign_steps(key, claims)
+    let_go("ota_crypto")
+    return evidence.assemble(identity.certificate, payload, signature)
+
+
+def _private_key_steps(board, identity, kind):
+    """The DICE key, an integer; a secret."""
+    from dice.identity import device_private_key_steps
+
     yield
-    secret = uds.read_uds(board, service.config.identity)
+    from .uds import read_uds
+
+    secret = read_uds(board, kind)
     try:
-        key = dice.device_private_key(secret, identity.code_hash, identity.config_value)
+        return (
+            yield from device_private_key_steps(secret, identity.code_hash, identity.config_value)
+        )
     finally:
         wipe(secret)
-    yield
-    return (yield from evidence.encode_steps(key, identity.certificate, claims))
-
-
-# -- the root certificate -------------------------------------------------------------------------
 
 
 def open_root_window(service, seconds=300):
@@ -122,27 +135,3 @@ def open_root_window(service, seconds=300):
     whoever enrols this board; nobody else has a use for it."""
     # At the service: this module comes and goes.
     service.root_until = ticks_add(ticks_ms(), int(seconds * 1000))
-
-
-async def certificate(service, arguments):
-    """The certificate that a GET /onboard with these query arguments is for, DER. Raises
-    BadRequest while the root certificate is not given out, OtaError."""
-    if arguments.get("root") != "1":
-        return await service.device_certificate()
-    until = getattr(service, "root_until", None)
-    if until is None or ticks_diff(until, ticks_ms()) <= 0:
-        raise BadRequest("the root certificate is not given out now", 403, "window-closed")
-    return await service.stepped(root_certificate_steps(service.board, service.config.identity))
-
-
-def root_certificate_steps(board, kind):
-    """The board's root certificate, DER. A generator. Raises OtaError."""
-    import dice
-
-    secret = uds.read_uds(board, kind)
-    try:
-        certificate = yield from dice.root_certificate_steps(secret)
-    finally:
-        wipe(secret)
-    let_go("dice", "ota_crypto")
-    return certificate

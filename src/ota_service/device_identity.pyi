@@ -1,4 +1,4 @@
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 
 from .service import OtaService, _Board
 
@@ -8,14 +8,6 @@ class Identity:
     code_hash: bytes
     config_value: bytes
     image_digest: bytes
-    status: dict[str, str | None]
-    def __init__(
-        self,
-        certificate: bytes,
-        root_public_key: bytes,
-        measurements: tuple[bytes, bytes],
-        image_digest: bytes,
-    ) -> None: ...
 
 def start(board: _Board) -> None: ...
 def certificate_steps(service: OtaService) -> Generator[None, None, bytes]: ...
@@ -24,5 +16,3 @@ def evidence_steps(
     service: OtaService, nonce: bytes, channel: bytes
 ) -> Generator[None, None, bytes]: ...
 def open_root_window(service: OtaService, seconds: float = 300) -> None: ...
-async def certificate(service: OtaService, arguments: Mapping[str, str]) -> bytes: ...
-def root_certificate_steps(board: _Board, kind: str) -> Generator[None, None, bytes]: ...

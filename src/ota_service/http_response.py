@@ -13,17 +13,19 @@ _MAX_LINE_BYTES = const(512)
 # 1xx before the response itself (RFC 9110, 15.2): a few may come, nobody asked for them.
 _MAX_INTERIM = const(3)
 _MAX_LENGTH_DIGITS = const(9)
-_KEPT = (
-    "content-length",
-    "content-range",
-    "content-type",
-    "etag",
-    "repr-digest",
-    "retry-after",
-    "transfer-encoding",
+_KEPT = const(
+    (
+        "content-length",
+        "content-range",
+        "content-type",
+        "etag",
+        "repr-digest",
+        "retry-after",
+        "transfer-encoding",
+    )
 )
 # RFC 9110, 5.6.2: a name has these beside letters and digits
-_NAME_MARKS = "!#$%&'*+-.^_`|~"
+_NAME_MARKS = const(b"!#$%&'*+-.^_`|~")
 
 
 class Response:
@@ -106,7 +108,7 @@ class Response:
     def _take_header(self, line):
         """RFC 9112, 5. A folded line begins with a space, which is in no name."""
         name, colon, value = line.partition(":")
-        if not (colon and name and all(_is_of_name(character) for character in name)):
+        if not (colon and name and consists_of(name, _NAME_MARKS)):
             raise self.bad("a line of the head is no header")
         name = name.lower()
         if name in _KEPT:
@@ -134,13 +136,16 @@ class Response:
 
 
 def _is_number(text, digits):
-    return 0 < len(text) <= digits and all("0" <= character <= "9" for character in text)
+    return len(text) <= digits and text.isdigit()
 
 
-def _is_of_name(character):
-    return (
-        "a" <= character <= "z"
-        or "A" <= character <= "Z"
-        or "0" <= character <= "9"
-        or character in _NAME_MARKS
+def consists_of(text, marks):
+    """Whether there is nothing in this text but ASCII letters, digits, and these marks (bytes).
+
+    Looked at as bytes: MicroPython keeps every character that it has made a str of.
+    """
+    return all(
+        # Letters in lower case, digits
+        0x61 <= byte | 0x20 <= 0x7A or 0x30 <= byte <= 0x39 or byte in marks
+        for byte in text.encode("ascii", "replace")
     )

@@ -2,6 +2,8 @@ from .errors import OtaError
 
 MAX_HEAD_BYTES: int
 
+def consists_of(text: str, marks: bytes) -> bool: ...
+
 class Response:
     request: str
     status: int | None

@@ -97,4 +97,6 @@ async def _run(coroutine, outcome, ended):
     except Exception as error:
         outcome.extend((None, error))
     finally:
+        # asyncio may keep an ended task for a while, which would keep all that this one used.
+        coroutine = None
         ended.set()

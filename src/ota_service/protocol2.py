@@ -1,9 +1,11 @@
 """Protocol 2: challenge, evidence, then the firmware, framed and resumable.
 
 protocol.md, section C. The order of things over one connection; what goes over it and comes back
-is `agent_answers`'s part.
+is `agent_answers`'s and `firmware_body`'s part. Where memory is scarce the code of each step gives
+way to the next one's: a step is a function, whose frame would keep what it used.
 """
 
+import asyncio
 from hashlib import sha256
 
 from . import compat
@@ -12,6 +14,7 @@ from .compat import const
 _ANSWERS = const(
     (
         "ota_service.agent_answers",
+        "ota_service.agent_refusals",
         "ota_service.http_response",
         "ota_service.connection",
         "ota_service.tls_mbedtls",
@@ -38,39 +41,41 @@ async def receive(session, service, patience, host, port):
 async def _receive(session, service, patience, host, port):
     config = service.config
     service.event("connecting", "%s:%d, attempt %d" % (host, port, session.attempt))
-    service.identity.status["verdict"] = None
+    service.verdict = None
     name = "%s:%d" % (config.agent_name, port)
-    reader, writer, leaf = await _connect(service, host, port, name)
+    reader, writer, channel = await _connect(service, host, port, name)
     try:
         session.connected()
         patience.expect("no challenge", config.first_byte_s)
         nonce = await _challenge(reader, writer, name)
+        service.event("attesting", "challenge of %d bytes" % len(nonce))
         patience.expect("no evidence", config.deadline_s)
-        evidence = await _evidence(service, nonce, sha256(leaf).digest())
-        from .agent_answers import Agent
+        evidence = await _evidence(service, nonce, channel)
+        await asyncio.sleep(0)  # loading code takes its time too
+        session.make_room()
+        await asyncio.sleep(0)
+        first, length = await _attest(reader, writer, name, evidence, session, service, patience)
+        evidence = None
+        compat.let_go(*_ANSWERS)
+        from . import firmware_body
 
-        agent = Agent(reader, writer, name)
-        service.event("attesting", "evidence of %d bytes" % len(evidence))
-        patience.expect("no decision about this board", config.first_byte_s)
-        token, verdict = await agent.attest(evidence)
-        service.identity.status["verdict"] = verdict
-        patience.expect("nothing read from flash", config.deadline_s)
-        await service.stepped(session.resume_steps())
-        if session.received:
-            service.event("resuming", "at byte %d" % session.received)
-        patience.expect("no firmware", config.first_byte_s)
-        response = await agent.open_firmware(token, session)
-        await agent.receive(response, session, patience, config.read_s, service.progress)
+        await firmware_body.receive(
+            reader, first, length, session, patience, config.read_s, service.progress
+        )
     finally:
         await compat.close_stream(writer)
 
 
 async def _connect(service, host, port, name):
+    """(reader, writer, channel): SHA-256 of the agent's own certificate."""
     from . import connection
     from .agent_answers import challenge_request
 
     config, board = service.config, service.board
-    return await connection.connect(host, port, config, challenge_request(name), board)
+    reader, writer, leaf = await connection.connect(
+        host, port, config, challenge_request(name), board
+    )
+    return reader, writer, sha256(leaf).digest()
 
 
 async def _challenge(reader, writer, name):
@@ -78,7 +83,7 @@ async def _challenge(reader, writer, name):
     from .agent_answers import Agent
 
     nonce = await Agent(reader, writer, name).challenge()
-    compat.let_go(*_ANSWERS)
+    compat.let_go(*_ANSWERS, "ota_service.firmware_body")
     return nonce
 
 
@@ -89,3 +94,20 @@ async def _evidence(service, nonce, channel):
     evidence = await service.stepped(evidence_steps(service, nonce, channel))
     compat.let_go("dice", "ota_crypto", "ota_service.device_identity", "ota_service.uds")
     return evidence
+
+
+async def _attest(reader, writer, name, evidence, session, service, patience):
+    """Have the agent accept the board and ask it for the firmware; as Agent.open_firmware."""
+    from .agent_answers import Agent
+
+    config = service.config
+    agent = Agent(reader, writer, name)
+    service.event("attesting", "evidence of %d bytes" % len(evidence))
+    patience.expect("no decision about this board", config.first_byte_s)
+    token, service.verdict = await agent.attest(evidence)
+    patience.expect("nothing read from flash", config.deadline_s)
+    await service.stepped(session.resume_steps())
+    if session.received:
+        service.event("resuming", "at byte %d" % session.received)
+    patience.expect("no firmware", config.first_byte_s)
+    return await agent.open_firmware(token, session)

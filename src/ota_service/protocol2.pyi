@@ -1,4 +1,4 @@
-from esp_image.acceptance import Expected
+from esp_image.expected import Expected
 
 from .patience import Patience
 from .resumable import ResumableSession

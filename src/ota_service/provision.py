@@ -16,8 +16,8 @@ from ota_crypto import wipe
 
 from . import uds
 from .compat import const
-from .device_identity import root_certificate_steps
 from .errors import OtaError
+from .root_certificate import root_certificate_steps
 
 # Of 32 random bytes some 30 differ; so few mean a generator that is stuck.
 _DISTINCT = const(8)

@@ -78,14 +78,21 @@ def _split_port(text, default_port):
     return host, int(port)
 
 
+# Characters are looked at as bytes: MicroPython keeps each one that it has made a str of.
+
+
 def _is_decimal(text):
-    return bool(text) and all("0" <= character <= "9" for character in text)
+    return text.encode("ascii", "replace").isdigit()
 
 
-def _is_label(label):
-    if not 1 <= len(label) <= 63 or label[0] == "-" or label[-1] == "-":
+def _is_label(text):
+    label = text.encode("ascii", "replace")
+    if not 1 <= len(label) <= 63 or label[0] == 0x2D or label[-1] == 0x2D:
         return False
-    return all("a" <= c <= "z" or "A" <= c <= "Z" or "0" <= c <= "9" or c == "-" for c in label)
+    # Letters in lower case, digits, hyphens
+    return all(
+        0x61 <= byte | 0x20 <= 0x7A or 0x30 <= byte <= 0x39 or byte == 0x2D for byte in label
+    )
 
 
 def _shown(text):

@@ -70,8 +70,16 @@ class ResumableSession(Session):
     def _start(self):
         self.digest = None
         super()._start()
-        self._writer = ResumableWriter(self.slot)
         self._computed = sha256()
+
+    def _new_writer(self):
+        return ResumableWriter(self.slot)
+
+    def make_room(self):
+        """The proof is made: take what an image needs, if it is not held already. Before anything
+        else is loaded: a sector's buffer is the longest piece of memory there is."""
+        if self._parser is None:
+            self._start()
 
     def resume_steps(self):
         """The board is accepted: take up what an earlier run has left in the slot, if its progress
@@ -80,7 +88,7 @@ class ResumableSession(Session):
         progress = self._progress
         if self.received:
             return
-        self._start()
+        self.make_room()
         if not progress.load():
             return
         try:

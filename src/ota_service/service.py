@@ -41,6 +41,7 @@ class OtaService:
         self._rolled_back = False
         self._certificate = None
         self.identity = None
+        self.verdict = None
         self._certificate_lock = asyncio.Lock()
         self._cancelled = False
         self._ended = False
@@ -110,9 +111,9 @@ class OtaService:
         its root certificate, while a window for that is open (device_identity.open_root_window)."""
         try:
             if getattr(req, "args", None):
-                from . import device_identity
+                from . import root_certificate
 
-                certificate = await device_identity.certificate(self, req.args)
+                certificate = await root_certificate.certificate(self, req.args)
             else:
                 certificate = await self.device_certificate()
         except BadRequest as error:
@@ -155,7 +156,7 @@ class OtaService:
             "error": {"code": error.code, "message": error.message} if error else None,
         }
         if self.identity is not None:
-            status.update(self.identity.status)
+            status["verdict"] = self.verdict
         if self.gate.nonce is not None:
             status["nonce"] = self.gate.nonce
         return status

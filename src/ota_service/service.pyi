@@ -40,7 +40,7 @@ class _Board(Protocol):
     @property
     def chip_id(self) -> int: ...
     @property
-    def chip_revision(self) -> int: ...
+    def chip_revision(self) -> int | None: ...
     @property
     def secure_boot(self) -> int: ...
     @property
@@ -70,6 +70,7 @@ class OtaService:
     gate: Gate
     descriptor: Descriptor | None
     identity: Identity | None
+    verdict: str | None
     def __init__(
         self,
         board: _Board,

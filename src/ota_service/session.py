@@ -58,7 +58,7 @@ class Session:
     """The update of one slot, over one or more attempts.
 
     slot: the partition to write (esp32.Partition's methods), never the running one.
-    expected: an acceptance.Expected. trust: a trust.Trust.
+    expected: an esp_image.expected.Expected. trust: a trust.Trust.
     """
 
     _hash = True  # the parser computes the appended SHA-256
@@ -108,13 +108,16 @@ class Session:
         self._parser = self._writer = None
         from esp_image import ImageParser
 
-        self._writer = SlotWriter(self.slot)
+        self._writer = self._new_writer()
         self._parser = ImageParser(
             signed=not self._trust.unsigned_allowed or None,
             max_bytes=self._slot_bytes,
             hash=self._hash,
             keep_sector=False,
         )
+
+    def _new_writer(self):
+        return SlotWriter(self.slot)
 
     def connected(self):
         """The agent has the certificate and decides."""

@@ -1,6 +1,6 @@
 from collections.abc import Callable, Iterator
 
-from esp_image.acceptance import Expected
+from esp_image.expected import Expected
 
 from .errors import OtaError
 from .service import _Partition

@@ -30,6 +30,7 @@ class Update:
 
     async def run(self):
         """All attempts. Ends with the board's reset, or raises OtaError."""
+        await asyncio.sleep(0)  # loading this took its time
         self.session = session = await self._new_session()
         while True:
             self._service.check_cancelled()
@@ -62,9 +63,7 @@ class Update:
 
             await protocol2.receive(session, service, patience, self._host, self._port)
             protocol2 = None  # else this frame would keep it
-            compat.let_go(
-                "ota_service.protocol2", "ota_service.agent_answers", "ota_service.http_response"
-            )
+            compat.let_go("ota_service.protocol2", "ota_service.firmware_body")
         else:
             certificate = await service.device_certificate()  # 2
             taking = self._receive(session, certificate)
@@ -104,7 +103,7 @@ class Update:
 
     async def _new_session(self):
         """Refuses what no attempt can help; raises OtaError."""
-        from esp_image import acceptance
+        from esp_image.expected import Expected
 
         board, config = self._board, self._config
         if confirmation.read_entries(board) is None:
@@ -118,7 +117,7 @@ class Update:
         # Their turn comes again when the image is there.
         compat.let_go("ota_crypto", "esp_image.signature", "esp_image.signature_block")
         descriptor = self._service.descriptor
-        expected = acceptance.Expected(
+        expected = Expected(
             chip_id=board.chip_id,
             chip_revision=board.chip_revision,
             secure_version_floor=secure_version.floor(board, descriptor),

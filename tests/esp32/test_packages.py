@@ -132,7 +132,7 @@ def test_make_mpy_leaves_a_package_that_fits_the_filesystem(
     blocks = sum(-(-size // BLOCK_BYTES) for size in sizes)
     folders = {name.rpartition("/")[0] for name in names}
     on_flash = (blocks + 2 * len(folders)) * BLOCK_BYTES
-    assert on_flash < VFS_BYTES // 2
+    assert on_flash < VFS_BYTES * 2 // 3, "a third is for the application"
     with capsys.disabled():
         print(f"\n{architecture}: {len(names)} files, {sum(sizes) / 1024:.0f} KB of .mpy, "
               f"{on_flash // 1024} KB on the board's filesystem")  # fmt: skip

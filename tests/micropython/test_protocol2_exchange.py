@@ -8,7 +8,7 @@ import golden_exchange as golden
 from esp_image import acceptance
 from esp_image.build import build_app
 from ota_crypto import steps
-from ota_service import OtaService, agent_answers, device_identity
+from ota_service import OtaService, agent_answers, device_identity, firmware_body
 from ota_service.descriptor import read_descriptor
 from ota_service.errors import OtaError, PeerError
 from ota_service.patience import Patience
@@ -89,8 +89,10 @@ async def exchange(board, session, stream):
     nonce = await agent.challenge()
     token, verdict = await agent.attest(evidence_of(board, nonce))
     steps.run(session.resume_steps())
-    response = await agent.open_firmware(token, session)
-    await agent.receive(response, session, Patience(60), 10, lambda received, total: None)
+    first, length = await agent.open_firmware(token, session)
+    await firmware_body.receive(
+        stream, first, length, session, Patience(60), 10, lambda received, total: None
+    )
     return verdict
 
 

@@ -1,0 +1,6 @@
+from collections.abc import Generator, Mapping
+
+from .service import OtaService, _Board
+
+async def certificate(service: OtaService, arguments: Mapping[str, str]) -> bytes: ...
+def root_certificate_steps(board: _Board, kind: str) -> Generator[None, None, bytes]: ...
