@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from tests import world
 from tests.peers import needs_openssl
+from tests.ports import free_port
 from virtual_esp32.board import power_on
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -22,11 +22,6 @@ README = (Path(__file__).parent.parent / "README.md").read_text()
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 @needs_openssl

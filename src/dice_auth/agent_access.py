@@ -91,11 +91,14 @@ def _is_among(token: bytes, tokens: Tokens) -> bool:
     return any(matches)
 
 
-def read_tokens(path: Path) -> Tokens:
+def read_tokens(path: Path, *, may_be_none: bool = False) -> Tokens:
     """SHA-256 of the tokens in a file, one a line, that only its owner may read.
 
-    `#` begins a comment line. Raises SettingsError, whose text tells nothing of a token.
+    `#` begins a comment line. may_be_none: a file without a token, or none at all, is not a
+    mistake: then nobody has one. Raises SettingsError, whose text tells nothing of a token.
     """
+    if may_be_none and not path.exists():
+        return frozenset()
     content = _read_private(path)
     tokens = set()
     for number, line in enumerate(content.splitlines(), 1):
@@ -108,7 +111,7 @@ def read_tokens(path: Path) -> Tokens:
                 " digits and ._~+/-"
             )
         tokens.add(hashlib.sha256(token).digest())
-    if not tokens:
+    if not tokens and not may_be_none:
         raise SettingsError(f"--agent-tokens {path}: no token, expected one a line")
     return frozenset(tokens)
 

@@ -85,7 +85,8 @@ class AttestationEndpoint:
         if not await self._registry.issue_nonce(nonce):
             log_event("too-many-challenges", peer=peer_of(scope))
             retry = ((b"Retry-After", b"%d" % _RETRY_CHALLENGE_S),)
-            await self._refuse(send, 503, "too many challenges are outstanding", extra=retry)
+            # Not 503: an agent must not take it for a server that is down, and refuse others.
+            await self._refuse(send, 429, "too many challenges are outstanding", extra=retry)
             return
         self._metrics.count_challenge()
         await self._answer(send, 200, b"application/octet-stream", nonce, _NO_STORE)

@@ -53,7 +53,9 @@ class SettingsInUse:
         if policy is not None:
             self._policy = Reloaded(lambda: read_policy(policy), policy)
         if tokens is not None:
-            self._tokens = Reloaded(lambda: read_tokens(tokens), tokens)
+            read_tokens(tokens)
+            # From then on: who takes the last token out of the file, or the file away, means it.
+            self._tokens = Reloaded(lambda: read_tokens(tokens, may_be_none=True), tokens)
 
     def policy(self) -> Policy:
         return DEFAULT_POLICY if self._policy is None else self._policy.value

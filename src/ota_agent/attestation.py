@@ -19,9 +19,9 @@ from ota_agent.http_pool import Exchange, HttpPool
 _MOST_CONNECTIONS = 32
 _ATTEMPTS = 3
 _PAUSE_S = 0.1
-# The server's own word that it cannot now (RFC 9110, section 15.6, and 429): its failure, as no
-# answer is.
-_OUT_OF_SERVICE = (429, 502, 503, 504)
+# The server's own word that it cannot now (RFC 9110, section 15.6): its failure, as no answer is.
+# 429 is none: who asked too much must not have others told that the server is down.
+_OUT_OF_SERVICE = (502, 503, 504)
 # What may be different in a moment. 500 is no failure of the server as a whole: it may be about
 # this certificate, and a board that can provoke it must not shut out the others.
 _PASSING = (500, *_OUT_OF_SERVICE)

@@ -12,6 +12,7 @@ good (the attestation server).
 import asyncio
 import base64
 import hmac
+import math
 import secrets
 import ssl
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ota_agent import http_answer
+from ota_agent.address_rate import counted_as
 from ota_agent.attestation import Question, Reply
 from ota_agent.byte_range import NotSatisfiable, Selection, select_bytes
 from ota_agent.errors import PeerError
@@ -47,6 +49,8 @@ _TOKEN_BYTES = 32
 _MOST_REQUESTS = 100
 # Challenges and evidence among them.
 _MOST_QUESTIONS = 20
+# From the first request to a verdict, however many are made: as long as a challenge is good for.
+_PROOF_S = 60.0
 _RETRY_UNAVAILABLE_S = 10
 _RETRY_BUSY_S = 30
 
@@ -82,6 +86,7 @@ class Conversation:
         self._bytes_before = 0
         self._transfer: Transfer | None = None
         self._is_reading = self._is_in_loop = False
+        self._prove_until = self._loop.time() + _PROOF_S
         self.outcome, self.reason = "closed-by-board", "closed before its first request"
 
     @property
@@ -227,7 +232,9 @@ class Conversation:
 
     def _answer(self, request: Request) -> None:
         method = _METHODS.get(request.path)
-        if method is None:
+        if self._unproved_s() <= 0:
+            self._give_up_request()
+        elif method is None:
             self._complain(404, "paths are /v2/challenge, /v2/attest and /v2/firmware")
         elif method != request.method:
             self._complain(405, f"{request.path} is for {method}", f"Allow: {method}\r\n")
@@ -239,7 +246,12 @@ class Conversation:
             self._offer_firmware(request)
 
     def _challenge(self) -> None:
-        if self._may_ask():
+        now = self._loop.time()
+        if not self._service.challenges.take(counted_as(self._session.host), now):
+            # Each is kept for a minute where all replicas find it, in what is bounded.
+            text = "too many challenges from this address"
+            self._complain(429, text, _RETRY_UNAVAILABLE, "too-many")
+        elif self._may_ask():
             self._question = self._service.attestation.challenge(
                 partial(self._replied, self._challenged)
             )
@@ -449,9 +461,16 @@ class Conversation:
         else:
             self._say(content, self._await_request)
 
+    def _unproved_s(self) -> float:
+        """How long a board that has proved nothing may still be here."""
+        if self._verdict is not None:
+            return math.inf
+        return self._prove_until - self._loop.time()
+
     def _await_request(self) -> None:
         if self._reader.is_empty:
-            self._session.wait(self._service.settings.idle_timeout_s, self._give_up_idle)
+            idle_s = min(self._service.settings.idle_timeout_s, max(0.0, self._unproved_s()))
+            self._session.wait(idle_s, self._give_up_idle)
         else:
             self._expect_request()
         self._start_reading()

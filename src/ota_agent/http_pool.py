@@ -23,7 +23,8 @@ import httptools
 _MOST_ANSWER_BYTES = 64 * 1024
 _READ_BYTES = 16 * 1024
 # Longer, and what lies between may have forgotten the connection without telling.
-_MOST_IDLE_S = 30.0
+# Shorter than servers keep them: what is sent as one closes gets no answer.
+_MOST_IDLE_S = 20.0
 # How an answer begins, after any number of interim ones (RFC 9110, section 15.2). httptools also
 # takes RTSP, ICE, HTTP/0.9 and HTTP/2.0, and any byte as part of the reason.
 _REASON = rb"[^\0-\x08\x0a-\x1f\x7f]*\r\n"

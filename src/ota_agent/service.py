@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass, field
 
+from ota_agent.address_rate import AddressRate
 from ota_agent.attestation import AttestationClient
 from ota_agent.certificate_files import CertificateFiles
 from ota_agent.firmware_file import FirmwareFile
 from ota_agent.pacing import Pace, Pacer
 from ota_agent.readiness import Readiness
 from ota_agent.settings import Settings
+
+# How many seconds' worth of challenges may be asked for at once: a building whose power returns.
+CHALLENGE_BURST_S = 10.0
 
 
 @dataclass(slots=True)
@@ -24,9 +28,11 @@ class Service:
     attestation: AttestationClient
     readiness: Readiness
     is_finishing: bool = False
+    challenges: AddressRate = field(init=False)
     _total: Pace | None = field(init=False)
 
     def __post_init__(self) -> None:
+        self.challenges = AddressRate(self.settings.challenge_rate, CHALLENGE_BURST_S)
         rate = self.settings.bandwidth
         self._total = Pace(rate) if rate is not None else None
 

@@ -90,6 +90,11 @@ class Session:
         self.allow("handshake", service.settings.handshake_timeout_s)
         service.readiness.add(self._connection.descriptor, self.ready)
 
+    @property
+    def host(self) -> str:
+        """The board's address."""
+        return self._peer.rpartition(":")[0].strip("[]")
+
     # Driven from outside
 
     def ready(self, events: int) -> None:

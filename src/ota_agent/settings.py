@@ -36,6 +36,7 @@ class Settings:
     least_bytes_per_s: a board slower than this over idle_timeout_s is let go.
     max_connections, max_connections_per_address: at once; further ones are closed at once, as
     are those of an address that come faster than accept_rate a second (5 s' worth at once).
+    challenge_rate: challenges a second (protocol 2) of one address, 10 s' worth at once.
     bandwidth, board_bandwidth: bytes a second in all and per board, at least 1,024; None: no limit.
     send_buffer_bytes: the kernel's buffer per board (SO_SNDBUF); None leaves it to the kernel.
     require_attestation: protocol 1 is refused. attestation_ca, attestation_token,
@@ -61,6 +62,7 @@ class Settings:
     max_connections: int = 12_000
     max_connections_per_address: int = 6_000
     accept_rate: float = 2_000.0
+    challenge_rate: float = 100.0
     bandwidth: int | None = None
     board_bandwidth: int | None = None
     send_buffer_bytes: int | None = None
@@ -80,6 +82,7 @@ class Settings:
         self._check_least("max_connections", 1, "1 or more")
         self._check_least("max_connections_per_address", 1, "1 or more")
         self._check_least("accept_rate", 1, "1 or more")
+        self._check_least("challenge_rate", 1, "1 or more")
         least, most = LEAST_SEND_BUFFER_BYTES, MOST_SEND_BUFFER_BYTES
         self._check_least("send_buffer_bytes", least, f"{least} to {most}")
         if self.send_buffer_bytes is not None and self.send_buffer_bytes > most:

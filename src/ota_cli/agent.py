@@ -100,6 +100,12 @@ _LIMITS: tuple[tuple[str, str, Any, str], ...] = (
         _Number(min=1),
         "New connections a second of one address (IPv6: of one /64), over 5 s.",
     ),
+    (
+        "--challenge-rate",
+        "challenge_rate",
+        _Number(min=1),
+        "Challenges a second of one address (IPv6: of one /64), over 10 s; protocol 2.",
+    ),
     ("--bandwidth", "bandwidth", _BANDWIDTH, "Bytes a second in all; else no limit."),
     (
         "--board-bandwidth",

@@ -88,8 +88,9 @@ class Agent:
         if response.status == 206:
             offset = session.received
             if not offset or digest != session.digest:
+                session.restart()  # else every later update would ask for the same and get the same
                 raise response.bad("206 for another image, or without having been asked for")
-            self._require_range(response, offset)
+            self._require_range(response, session)
         length = response.body_left
         first = bytes(self._buffer[self._from : self._to])
         response.take(len(first))
@@ -104,10 +105,12 @@ class Agent:
         await self._send(_request(_FIRMWARE, self._host, headers))
         return await self._response(_FIRMWARE)
 
-    def _require_range(self, response, offset):
+    def _require_range(self, response, session):
+        offset = session.received
         total = offset + response.body_left
         expected = "bytes %d-%d/%d" % (offset, total - 1, total)
         if response.headers.get("content-range") != expected:
+            session.restart()
             raise response.bad("Content-Range: expected %s" % expected)
 
     # -- requests and responses ---------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The TLS connection to an agent, which has to prove its name; both protocols begin with it."""
 
 from . import compat
-from .errors import OtaError
+from .errors import OtaError, PeerError
 
 
 async def connect(host, port, config, first, board):
@@ -33,6 +33,9 @@ async def connect(host, port, config, first, board):
 
         shown = leaf[-1] if leaf else None
         raise agent_errors.from_exception(error, where, config, shown, board.time())
+    if not leaf:  # the callback that takes it had no memory for it
+        await compat.close_stream(writer)
+        raise PeerError("connection-lost", "%s: its certificate was not kept" % where)
     return reader, writer, leaf.pop()
 
 

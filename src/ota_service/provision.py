@@ -26,13 +26,13 @@ _DISTINCT = const(8)
 def provision(board, show=print):
     """Make the UDS from the hardware's random numbers, keep it, and show the root certificate.
 
-    Only with the network up: before the radio runs an ESP32's numbers are not random (ESP-IDF,
+    Only with Wi-Fi on: before the radio runs an ESP32's numbers are not random (ESP-IDF,
     "Random Number Generation"). Only where none was ever made. show(text): where the certificate
     goes. Returns it, DER. Raises OtaError: `network-down`, `already-provisioned`, `uds-lost`,
     `no-randomness`, `nvs-write`, `nvs-unreadable`.
     """
-    if not board.network_is_up():
-        raise OtaError("network-down", "connect Wi-Fi first: without it nothing here is random")
+    if not board.radio_is_on():
+        raise OtaError("network-down", "turn Wi-Fi on first: without it nothing here is random")
     if uds.has_uds(board):
         raise OtaError("already-provisioned", "this board has its UDS, and keeps it")
     if uds.was_provisioned(board):

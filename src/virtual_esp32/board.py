@@ -160,6 +160,10 @@ class VirtualBoard:
         """Set the clock: seconds since 1970, UTC. Nothing on a board that keeps time."""
         self._clock_set = (seconds, time.time())
 
+    def radio_is_on(self):
+        """Whether Wi-Fi is active; here that is the network."""
+        return self.network_up
+
     def network_is_up(self):
         """Whether Wi-Fi is connected, as WLAN.isconnected. Tests pull the plug with `network_up`;
         what it stood for, sockets, is theirs to break too."""

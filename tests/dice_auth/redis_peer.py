@@ -1,17 +1,18 @@
 """A real redis-server on a free port of the loopback interface."""
 
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
+
 
 class RedisPeer:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[str] | None = None
 
@@ -45,9 +46,3 @@ class RedisPeer:
 
         with redis.Redis(host="127.0.0.1", port=self.port, db=database) as client:
             return client.execute_command(*words)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -152,12 +152,12 @@ def test_a_flood_of_challenges_is_bounded_and_passes(
         await agent.challenge()
         await agent.challenge()
         reply = await agent.ask("GET", "/challenge")
-        assert (reply.status, reply.problem["title"]) == (503, "Service Unavailable")
+        assert (reply.status, reply.problem["title"]) == (429, "Too Many Requests")
         assert int(reply.headers["retry-after"]) > 0
         # What was issued before is good, and makes place for the next.
         assert (await agent.attest(early)).status == 200
         await agent.challenge()
-        assert (await agent.ask("GET", "/challenge")).status == 503
+        assert (await agent.ask("GET", "/challenge")).status == 429
 
     with_agents(registry_url, work)
     assert "too-many-challenges" in caplog.text

@@ -297,6 +297,21 @@ def test_another_interface_than_wifi():
     assert "network" not in sys.modules
 
 
+def test_random_numbers_are_wifis_and_not_the_cables():
+    class Cable:
+        def isconnected(self):
+            return True
+
+    _chip()
+    sys.modules.pop("network", None)
+    board = Board(interface=Cable())
+    assert board.network_is_up() and not board.radio_is_on()
+    import network
+
+    network.WLAN(network.STA_IF).active(True)
+    assert board.radio_is_on()
+
+
 def test_nothing_runs_after_a_reset():
     chip = _chip()
     board = Board()

@@ -14,7 +14,8 @@ from typing import Any
 import httpx
 
 from tests import micropython_port
-from tests.ota_cli.configured import free_port, settled
+from tests.ota_cli.configured import settled
+from tests.ports import free_port
 
 HERE = Path(__file__).parent
 FAKES = HERE / "fakes"

@@ -7,7 +7,6 @@ import os
 import queue
 import shutil
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests import micropython_port, world
+from tests.ports import free_port
 from virtual_esp32.board import VirtualBoard
 from virtual_esp32.efuse import EFuse
 from virtual_esp32.flash import NorFlash
@@ -39,7 +39,7 @@ class Desk:
     def __init__(self, folder: Path, is_new: bool) -> None:
         self.folder = folder
         self.flash = folder / "flash.bin"
-        self.port = _free_port()
+        self.port = free_port()
         shutil.copy(OURS / "boot.py", folder)
         self.write_main()
         self.write("wifi.json", {"ssid": "home", "password": PASSWORD})
@@ -157,11 +157,6 @@ class Console:
     @property
     def text(self) -> str:
         return "\n".join(self.said)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

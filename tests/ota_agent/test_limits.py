@@ -117,7 +117,7 @@ def test_addresses_without_number_are_not_remembered_without_end() -> None:
     for number in range(50_000):
         assert admission.enter(str(number), number / 1000)
         admission.leave(str(number))
-    assert len(admission._buckets) <= 20_000
+    assert len(admission._rate._buckets) <= 20_000
 
 
 @given(

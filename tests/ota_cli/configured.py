@@ -92,9 +92,3 @@ def push(port: int, image: bytes) -> None:
                 pass
         except (ConnectionResetError, BrokenPipeError):
             pass  # the board has seen enough, or what it wanted
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])

@@ -18,6 +18,7 @@ LEAST = [
     ("--max-connections", "0", "1"),
     ("--max-per-address", "0", "1"),
     ("--accept-rate", "0.9", "1"),
+    ("--challenge-rate", "0", "1"),
     ("--bandwidth", "1023", "1024"),
     ("--board-bandwidth", "0", "1024"),
     ("--send-buffer", "4095", "4096"),

@@ -16,12 +16,12 @@ from tests.ota_cli.configured import (
     RUNTIMES,
     board,
     failed,
-    free_port,
     is_new,
     push,
     settled,
 )
 from tests.ota_cli.processes import done, refused, server
+from tests.ports import free_port
 
 # What stands in the file: what the line says.
 MISTAKES = {

@@ -8,10 +8,11 @@ import pytest
 
 from ota_cli.command_line import run
 from ota_cli.trigger_key import proof
-from tests.ota_cli.configured import RUNTIMES, board, failed, free_port, settled, status
+from tests.ota_cli.configured import RUNTIMES, board, failed, settled, status
 from tests.ota_cli.processes import done, refused
 from tests.ota_cli.strange_board import STATUS, Script
 from tests.ota_cli.strange_board import board as strange_board
+from tests.ports import free_port
 
 KEY = bytes(range(0xE0, 0x100))
 NOWHERE = "192.0.2.1"

@@ -118,6 +118,13 @@ class Board:
             self._interface = network.WLAN(network.STA_IF)
         return self._interface.isconnected()
 
+    def radio_is_on(self):
+        """Whether Wi-Fi is active, whatever network is used: without it `random` is not (ESP-IDF,
+        "Random Number Generation")."""
+        import network
+
+        return network.WLAN(network.STA_IF).active()
+
     def reset(self):
         """Reset the chip; does not return."""
         machine.reset()
