@@ -82,10 +82,10 @@ class Board:
         answer = self._checked("DELETE", "/update", headers=self._proof("DELETE", b""))
         return _shown(answer.decode(errors="replace"))
 
-    def status(self) -> Status:
-        """GET /update."""
+    def status(self, deadline_s: float = _DEADLINE_S) -> Status:
+        """GET /update. deadline_s: for all of it."""
         try:
-            return parse_status(self._json("/update"))
+            return parse_status(self._json("/update", deadline_s))
         except WrongField as error:
             raise CommandError(
                 f"{self.url}/update: not the status of an OTA board: {error}"
@@ -108,9 +108,9 @@ class Board:
             )
         return proof(self._trigger_key, nonce, method, body)
 
-    def _json(self, path: str) -> dict[str, Any]:
+    def _json(self, path: str, deadline_s: float = _DEADLINE_S) -> dict[str, Any]:
         try:
-            value = json.loads(self._checked("GET", path))
+            value = json.loads(self._checked("GET", path, deadline_s=deadline_s))
         except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
@@ -118,11 +118,16 @@ class Board:
         return value
 
     def _checked(
-        self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+        deadline_s: float = _DEADLINE_S,
     ) -> bytes:
         """The body of a 200 answer."""
         try:
-            answer = asyncio.run(self._exchange(method, path, body, headers or {}))
+            answer = asyncio.run(self._exchange(method, path, body, headers or {}, deadline_s))
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise Unreachable(f"{self.url}: {_reason(error)}") from None
         if answer.code == 200:
@@ -156,13 +161,13 @@ class Board:
         return None
 
     async def _exchange(
-        self, method: str, path: str, body: bytes, headers: dict[str, str]
+        self, method: str, path: str, body: bytes, headers: dict[str, str], deadline_s: float
     ) -> _Answer:
         """The deadline is for all of it, however slowly the bytes come."""
         async with (
-            asyncio.timeout(_DEADLINE_S),
+            asyncio.timeout(deadline_s),
             httpx.AsyncClient(
-                base_url=self._base, timeout=_DEADLINE_S, trust_env=False, verify=self._tls
+                base_url=self._base, timeout=deadline_s, trust_env=False, verify=self._tls
             ) as client,
             client.stream(
                 method, path, content=body, headers={"Accept-Encoding": "identity", **headers}

@@ -15,6 +15,8 @@ from ota_cli.errors import CommandError
 from ota_cli.trigger_key import read_trigger_key
 
 _POLL_S = 0.1
+# A board that resets in the middle of a request never answers it: asked again it does.
+_POLL_DEADLINE_S = 1.5
 _DEADLINE_S = 15 * 60.0
 _SILENCE_S = 60.0
 _UNSEEN_S = 5.0
@@ -115,7 +117,7 @@ class Follower:
 
     def _poll(self, seen: _Seen) -> Status | None:
         try:
-            status = self._board.status()
+            status = self._board.status(_POLL_DEADLINE_S)
         except Unreachable as error:
             seen.busy = True
             if time.monotonic() - seen.heard > _SILENCE_S:
