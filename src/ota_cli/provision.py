@@ -59,7 +59,7 @@ def _blocks(least: int) -> Callable[[click.Context, click.Parameter, str], int]:
 
 
 @click.command()
-@click.argument("board_id", metavar="ID", required=False)
+@click.argument("board_id", metavar="[ID]", required=False)
 @click.option("--csv", "batch", type=_PATH, metavar="FILE", help="A batch: all of it or nothing.")
 @click.option("-o", "--output", "folder", required=True, type=_PATH, metavar="FOLDER",
               help="Where the files go; a batch makes it.")  # fmt: skip
