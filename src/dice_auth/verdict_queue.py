@@ -30,7 +30,11 @@ class VerdictQueue:
         self._batches: set[asyncio.Task[None]] = set()
 
     async def verify(self, body: bytes, now: datetime) -> Verdict:
-        """As `verification.verify_request_body`. Raises RegistryError."""
+        """The verdict on the first PEM certificate in a body; text before it is skipped.
+
+        now: the time, with its zone. Raises RegistryError if the registry cannot answer: then there
+        is no verdict.
+        """
         verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
         self._arrived.append((body, now, verdict))
         if len(self._batches) < _MOST_BATCHES:
@@ -66,8 +70,8 @@ class VerdictQueue:
                 continue
             try:
                 verdict.set_result(judge(question, root, now))
-            except RegistryError as error:
-                # One root is damaged: nobody else's.
+            except Exception as error:
+                # One root is damaged, or one certificate meets a bug: nobody else's.
                 verdict.set_exception(error)
 
 
@@ -77,7 +81,11 @@ def _read_all(arrived: list[tuple[bytes, datetime, asyncio.Future[Verdict]]]) ->
     for body, now, verdict in arrived:
         if verdict.done():
             continue
-        read = read_request(body)
+        try:
+            read = read_request(body)
+        except Exception as error:
+            verdict.set_exception(error)
+            continue
         if isinstance(read, Verdict):
             verdict.set_result(read)
         else:

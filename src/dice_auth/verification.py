@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from dice import certificate, chain
 from dice_auth.certificate_shape import read_certificate
 from dice_auth.errors import RegistryError
-from dice_auth.registry import EnrolledRoot, Registry
+from dice_auth.registry import EnrolledRoot
 
 # Checks of the request and of the registry; those of the chain are `dice.chain`'s.
 NO_CERTIFICATE = "no-certificate"
@@ -50,18 +50,6 @@ class Question:
 
     presented: certificate.Certificate
     key_id: bytes
-
-
-async def verify_request_body(body: bytes, registry: Registry, now: datetime) -> Verdict:
-    """The verdict on the first PEM certificate in a body; text before it is skipped.
-
-    now: the time, with its zone. Raises RegistryError if the registry cannot answer: then there
-    is no verdict.
-    """
-    question = read_request(body)
-    if isinstance(question, Verdict):
-        return question
-    return judge(question, await registry.root_by_key_id(question.key_id), now)
 
 
 def read_request(body: bytes) -> Question | Verdict:

@@ -7,7 +7,7 @@ import pytest
 
 from dice_auth.errors import AlreadyEnrolledError, RevokedError
 from dice_auth.registry import Registry, Revocation
-from dice_auth.verification import verify_request_body
+from dice_auth.verdict_queue import VerdictQueue
 from tests.dice_auth.boards import board
 from tests.dice_auth.test_registry import with_registry
 
@@ -19,7 +19,7 @@ Work = Callable[[Registry], Awaitable[None]]
 
 
 async def failed_checks(registry: Registry) -> tuple[str, ...]:
-    verdict = await verify_request_body(FIRST.pem.encode(), registry, NOW)
+    verdict = await VerdictQueue(registry).verify(FIRST.pem.encode(), NOW)
     assert verdict.accepted != bool(verdict.failed)
     return verdict.failed
 

@@ -10,11 +10,13 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from dice_auth import http_protocol, server
+from dice_auth import http_protocol, server, verdict_queue
 from dice_auth.errors import ListenError
 from dice_auth.registry_url import open_registry
 from tests.dice_auth.boards import board
@@ -303,6 +305,49 @@ def test_a_bug_is_500_and_one_line_and_never_a_verdict(
     with_server(sqlite_url, work)
     (line,) = [r.getMessage() for r in caplog.records if "internal-error" in r.getMessage()]
     assert json.loads(line)["reason"] == "LookupError: a bug"
+
+
+def test_a_bug_that_one_certificate_meets_costs_no_other_its_verdict(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are judged together."""
+    judge, read = verdict_queue.judge, verdict_queue.read_request
+    together: list[int] = []
+
+    def judge_or_fail(question: Any, *others: Any) -> Any:
+        if question.presented.der == STRANGER.certificate:
+            raise LookupError("a bug")
+        return judge(question, *others)
+
+    def read_or_fail(body: bytes) -> Any:
+        if body == b"a bug":
+            raise LookupError("a bug")
+        return read(body)
+
+    async def run() -> list[object]:
+        async with open_registry(sqlite_url) as registry:
+            await registry.enrol(ENROLLED.board_id, ENROLLED.root)
+            queue = verdict_queue.VerdictQueue(registry)
+            look = registry.roots_by_key_ids
+
+            async def looked(key_ids: Any) -> Any:
+                together.append(len(key_ids))
+                return await look(key_ids)
+
+            monkeypatch.setattr(registry, "roots_by_key_ids", looked)
+            now = datetime.now(UTC)
+            bodies = [PEM, STRANGER.pem.encode(), b"a bug", PEM]
+            verdicts = (queue.verify(body, now) for body in bodies)
+            return await asyncio.gather(*verdicts, return_exceptions=True)
+
+    monkeypatch.setattr(verdict_queue, "judge", judge_or_fail)
+    monkeypatch.setattr(verdict_queue, "read_request", read_or_fail)
+    first, second, third, fourth = asyncio.run(run())
+    assert together == [3]
+    assert isinstance(second, LookupError)
+    assert isinstance(third, LookupError)
+    assert getattr(first, "accepted", False)
+    assert getattr(fourth, "accepted", False)
 
 
 def test_a_port_in_use_is_a_one_line_error(sqlite_url: str) -> None:

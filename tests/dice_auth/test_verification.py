@@ -10,7 +10,8 @@ from dice import certificate
 from dice_auth.errors import RegistryError
 from dice_auth.registry import Registry
 from dice_auth.registry_url import open_registry
-from dice_auth.verification import Verdict, verify_request_body
+from dice_auth.verdict_queue import VerdictQueue
+from dice_auth.verification import Verdict
 from tests.dice_auth.boards import board
 
 ENROLLED, STRANGER, OTHER = board(1), board(2), board(3)
@@ -28,8 +29,8 @@ async def registry_at(url: str) -> AsyncIterator[Registry]:
 def verdict_on(url: str, body: str | bytes, now: datetime = NOW) -> Verdict:
     async def run() -> Verdict:
         async with registry_at(url) as registry:
-            return await verify_request_body(
-                body.encode() if isinstance(body, str) else body, registry, now
+            return await VerdictQueue(registry).verify(
+                body.encode() if isinstance(body, str) else body, now
             )
 
     return asyncio.run(run())
@@ -88,7 +89,7 @@ def test_every_byte_of_a_certificate_matters(sqlite_url: str) -> None:
                 flipped = bytearray(ENROLLED.certificate)
                 flipped[at] ^= 1
                 body = certificate.to_pem(bytes(flipped)).encode()
-                assert not (await verify_request_body(body, registry, NOW)).accepted, at
+                assert not (await VerdictQueue(registry).verify(body, NOW)).accepted, at
 
     asyncio.run(run())
 
@@ -103,6 +104,6 @@ def test_a_registry_fault_is_no_verdict(sqlite_url: str) -> None:
         async with registry_at(sqlite_url) as registry:
             Path(sqlite_url.removeprefix("sqlite:///")).unlink()
             with pytest.raises(RegistryError):
-                await verify_request_body(ENROLLED.pem.encode(), registry, NOW)
+                await VerdictQueue(registry).verify(ENROLLED.pem.encode(), NOW)
 
     asyncio.run(run())

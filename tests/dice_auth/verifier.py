@@ -8,7 +8,8 @@ from itertools import islice
 
 from dice_auth.registry import Registry
 from dice_auth.registry_url import open_registry
-from dice_auth.verification import Verdict, verify_request_body
+from dice_auth.verdict_queue import VerdictQueue
+from dice_auth.verification import Verdict
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 _BATCH_BODIES = 500
@@ -29,7 +30,7 @@ class Verifier:
         return registry
 
     def __call__(self, body: bytes, now: datetime = NOW) -> Verdict:
-        return self._runner.run(verify_request_body(body, self._registry, now))
+        return self._runner.run(VerdictQueue(self._registry).verify(body, now))
 
     def each(self, bodies: Iterable[bytes]) -> Iterator[Verdict]:
         """The same for very many, some at a time."""
@@ -38,7 +39,8 @@ class Verifier:
             yield from self._runner.run(self._batch(batch))
 
     async def _batch(self, bodies: list[bytes]) -> list[Verdict]:
-        return [await verify_request_body(body, self._registry, NOW) for body in bodies]
+        queue = VerdictQueue(self._registry)
+        return await asyncio.gather(*(queue.verify(body, NOW) for body in bodies))
 
     def close(self) -> None:
         self._runner.run(self._stack.aclose())

@@ -16,7 +16,7 @@ import pytest
 import dice
 from dice import certificate
 from dice_auth.registry_url import open_registry
-from dice_auth.verification import verify_request_body
+from dice_auth.verdict_queue import VerdictQueue
 from ota_cli import board_secret, command_line
 from ota_cli.new_folder import NewFolder
 from tests import world
@@ -68,7 +68,7 @@ def test_the_registry_accepts_what_the_board_will_show(registry_url: str, tmp_pa
 
     async def ask(der: bytes) -> tuple[str | None, tuple[str, ...]]:
         async with open_registry(registry_url) as registry:
-            verdict = await verify_request_body(certificate.to_pem(der).encode(), registry, NOW)
+            verdict = await VerdictQueue(registry).verify(certificate.to_pem(der).encode(), NOW)
             return verdict.board_id, verdict.failed
 
     genuine = dice.device_certificate(uds, b"\1" * 64, bytes(64))
