@@ -13,10 +13,11 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Any, Final
 
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from dice import certificate
 from dice_auth import redis_scripts, registry
@@ -64,16 +65,14 @@ class RedisRegistry(Registry):
         progress: Progress = lambda count: None,
     ) -> int:
         batch = redis_scripts.BATCH_PREFIX + secrets.token_hex(8)
-        ours = self._connection.ours
         with self._connection.faults():
-            count, remaining = 0, iter(boards)
-            while page := [_batch_entry(board) for board in islice(remaining, _BATCH_PAGE)]:
-                async with ours.pipeline() as pipeline:
-                    pipeline.rpush(batch, *page)
-                    pipeline.expire(batch, _BATCH_TTL_S)
-                    await pipeline.execute()
-                count += len(page)
-                progress(count)
+            try:
+                count = await self._collect(batch, boards, progress)
+            except BaseException:
+                # A large one would be in Redis' memory for an hour. Not certain: TTL is behind it.
+                with suppress(RedisError, OSError, TimeoutError):
+                    await self._connection.ours.delete(batch)
+                raise
             async with self._connection.patient(_BATCH_TIMEOUT_S) as client:
                 outcome = await self._connection.run(
                     redis_scripts.ENROL,
@@ -84,6 +83,18 @@ class RedisRegistry(Registry):
                     client=client,
                 )
         return _changed(outcome)
+
+    async def _collect(self, batch: str, boards: Iterable[Enrolment], progress: Progress) -> int:
+        """Put all of them into a list in Redis; how many they are."""
+        count, remaining = 0, iter(boards)
+        while page := [_batch_entry(board) for board in islice(remaining, _BATCH_PAGE)]:
+            async with self._connection.ours.pipeline() as pipeline:
+                pipeline.rpush(batch, *page)
+                pipeline.expire(batch, _BATCH_TTL_S)
+                await pipeline.execute()
+            count += len(page)
+            progress(count)
+        return count
 
     async def remove(self, board_id: str) -> bool:
         with self._connection.faults():

@@ -35,6 +35,7 @@ _UPDATE = """
     UPDATE main.boards AS old SET
         key_id = new.key_id,
         root = new.root,
+        enrolled_at = CASE WHEN old.root != new.root THEN ?1 ELSE old.enrolled_at END,
         application = coalesce(new.application, old.application),
         labels = coalesce(new.labels, old.labels)
     FROM batch.boards AS new WHERE old.id = new.id AND (
@@ -92,8 +93,9 @@ def take_over(connection: sqlite3.Connection, replace: bool) -> int:
         raise RevokedError(
             f"the root certificate of {found[0]} is revoked (as {found[1]}: {found[2]})"
         )
-    updated = connection.execute(_UPDATE).rowcount
-    return updated + connection.execute(_INSERT, (int(time.time()),)).rowcount
+    now = int(time.time())
+    updated = connection.execute(_UPDATE, (now,)).rowcount
+    return updated + connection.execute(_INSERT, (now,)).rowcount
 
 
 def _values(board: Enrolment) -> tuple[str, bytes, bytes, str | None, str | None]:

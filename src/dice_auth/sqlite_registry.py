@@ -125,9 +125,7 @@ class SqliteRegistry(Registry):
     async def boards(self) -> AsyncIterator[BoardRecord]:
         last = ""
         while True:
-            page = await self._read_rows(
-                _RECORDS + "WHERE id > ? ORDER BY id LIMIT ?", last, _PAGE_ROWS
-            )
+            page = await self._read_rows(_PAGE, last, _PAGE_ROWS)
             for row in page:
                 yield _record(row)
             if len(page) < _PAGE_ROWS:

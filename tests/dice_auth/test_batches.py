@@ -1,15 +1,18 @@
 """Enrolling many boards: all of them or none, in both registries."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from dice_auth import redis_registry
 from dice_auth.enrolment import Enrolment
 from dice_auth.errors import AlreadyEnrolledError, EnrolmentError, RevokedError
 from dice_auth.registry import Registry, Revocation
 from dice_auth.registry_url import open_registry
 from tests.dice_auth.boards import Board, board
+from tests.dice_auth.redis_peer import RedisPeer
 from tests.dice_auth.test_registry import with_registry
 
 BOARDS = [board(number) for number in range(1, 7)]
@@ -76,6 +79,44 @@ def test_an_error_while_boards_are_read_means_none_is_enrolled(registry_url: str
             await registry.enrol_all(boards())
         assert await ids(registry) == set()
         assert await registry.enrol_all(map(enrolment, BOARDS)) == len(BOARDS)
+
+    with_registry(registry_url, work)
+
+
+def test_what_was_collected_for_a_batch_that_failed_is_gone_from_redis(
+    redis_peer: RedisPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_registry, "_BATCH_PAGE", 2)
+    staged: list[object] = []
+
+    def boards() -> Iterator[Enrolment]:
+        yield from map(enrolment, BOARDS[:4])
+        staged.append(redis_peer.run("KEYS", "dice-auth:batch:*", database=1))
+        raise EnrolmentError("line 5: no")
+
+    async def run() -> None:
+        async with open_registry(redis_peer.url) as registry:
+            with pytest.raises(EnrolmentError):
+                await registry.enrol_all(boards())
+
+    asyncio.run(run())
+    assert staged != [[]]
+    assert redis_peer.run("KEYS", "*", database=1) == []
+
+
+def test_a_board_with_a_new_root_is_enrolled_anew(
+    registry_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(registry: Registry) -> None:
+        async def enrolled_at() -> int | None:
+            record = await registry.get("door")
+            assert record is not None
+            return record.enrolled_at
+
+        for now, root, expected in ((1000, 0, 1000), (2000, 0, 1000), (3000, 1, 3000)):
+            monkeypatch.setattr(time, "time", lambda now=now: now)
+            await registry.enrol("door", BOARDS[root].root, replace=True, application=str(now))
+            assert await enrolled_at() == expected
 
     with_registry(registry_url, work)
 
