@@ -233,7 +233,8 @@ class Conversation:
     def _answer(self, request: Request) -> None:
         method = _METHODS.get(request.path)
         if self._unproved_s() <= 0:
-            self._give_up_request()
+            self.outcome, self.reason = "request-timeout", f"no verdict within {_PROOF_S:g} s"
+            self._say_last(problem(408, self.reason, is_last=True))
         elif method is None:
             self._complain(404, "paths are /v2/challenge, /v2/attest and /v2/firmware")
         elif method != request.method:
