@@ -186,6 +186,14 @@ def test_provisioning_makes_a_uds_once_and_shows_the_root_alone():
     assert other != root
 
 
+def test_with_a_cable_and_without_wifi_none_is_made():
+    board = new_board()
+    board.radio_is_on = lambda: False
+    assert board.network_is_up()
+    assert code_of(provision.provision, board) == "network-down"
+    assert code_of(read, board) == "not-provisioned"
+
+
 def test_without_the_network_or_randomness_none_is_made():
     board = new_board()
     board.network_up = False

@@ -20,6 +20,7 @@ from tests.ota_service.attested_agents import (
     Reply,
     attest,
     attesting,
+    digests,
     problem,
     ranged,
     response,
@@ -278,6 +279,36 @@ def test_another_image_by_then_is_taken_from_its_start(board: BoardProcess) -> N
         assert script.ranges == [None, f"bytes={RECORD if keep else 90_000}-"]
         assert answer["received"][-1] == len(OTHER)
         assert answer["boots"] == "ota_1"
+
+
+@pytest.mark.parametrize("odd", ["another image", "another range"])
+def test_an_agent_that_answers_a_range_with_another_is_asked_for_the_whole_the_next_time(
+    odd: str, board: BoardProcess
+) -> None:
+    """Else every later update would ask it for the same, and get the same."""
+    end = len(LARGE) - 1
+    lie = (
+        ranged_lie(world.app("3.0.0", size=115_000), f"bytes {RECORD}-{end}/{end + 1}")
+        if odd == "another image"
+        else ranged_lie(LARGE, f"bytes {RECORD + 1}-{end}/{end + 1}")
+    )
+    with attesting([ranged(LARGE, 100_000), lie, ranged(LARGE)]) as (script, agent):
+        require_refused(attest(board, OLD, agent.address), "connection-lost")
+        answer = attest(board, OLD, agent.address, keep=True)
+        require_refused(answer, "bad-answer")
+        assert answer["boots"] == "ota_0"
+        answer = attest(board, OLD, agent.address, keep=True)
+    assert answer["raised"] is None
+    assert script.ranges == [None, f"bytes={RECORD}-", None]
+    assert answer["boots"] == "ota_1"
+
+
+def ranged_lie(image: bytes, content_range: str) -> Reply:
+    """206 with what follows the record, whatever was asked for."""
+    body = image[RECORD:]
+    return lambda request: response(
+        "206 Partial Content", body, Content_Range=content_range, **digests(image)
+    )
 
 
 def test_an_agent_that_cannot_resume_sends_it_all_again(board: BoardProcess) -> None:
