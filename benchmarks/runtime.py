@@ -8,7 +8,8 @@ has to be the same (`min_heap_256kb_kb`, `min_heap_3mb_kb`).
 
 `min_heap2_kb`: the same over protocol 2, with a provisioned board that proves itself to both.
 `heap2_more_kb`: how much that is more. Bar: 8. The port doubles its table of names at the 1261st,
-which costs 14 KB: `names` and `names2` are how many there are when the update is over.
+which costs 14 KB: `names` and `names2` are how many there are when the update is over. With a port
+built for 32 bits (docs/esp32.md, "Memory") these are a chip's figures.
 
 `pipeline_ratio`: from the TLS handshake to set_boot, beside the loop of public MicroPython
 updaters (pipeline_board.Peer) with the same stream into the same virtual partition; median of

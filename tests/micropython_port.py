@@ -1,16 +1,21 @@
 """The MicroPython unix port for tests: where it is, and how it finds our packages."""
 
+import importlib.util
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 
 import microdot
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
-INTERPRETER = Path(sys.executable).parent / "micropython"
+# Another one, built for 32 bits say, by the environment: docs/esp32.md, "Memory".
+INTERPRETER = Path(os.environ.get("OTA_MICROPYTHON") or Path(sys.executable).parent / "micropython")
+ARCHITECTURE = os.environ.get("OTA_MPY_ARCHITECTURE") or "x64"
 
 # Floors 1 to 4: what a board gets.
 BOARD_PACKAGES = (
@@ -85,17 +90,33 @@ def compile_module(source: Path, output: Path, march: str) -> None:
 
 
 def compile_library(
-    folder: Path, march: str = "x64", extra: Iterable[Path] = (), whole: bool = False
+    folder: Path, march: str = ARCHITECTURE, extra: Iterable[Path] = (), whole: bool = False
 ) -> None:
-    """The board packages and microdot as .mpy in `folder`, and `extra` files at its top.
+    """The board packages, with short names as `make mpy` gives them, and microdot as .mpy in
+    `folder`, and `extra` files at its top.
 
     whole: also what no board loads.
     """
-    sources = {folder / "microdot" / f"{name}.mpy": Path(microdot.__file__).parent / f"{name}.py"
-               for name in ("__init__", "microdot")}  # fmt: skip
-    for path in board_sources(whole):
-        sources[folder / path.with_suffix(".mpy")] = ROOT / "src" / path
-    for source in extra:
-        sources[folder / f"{source.stem}.mpy"] = source
-    for output, source in sources.items():
+    others = {folder / "microdot" / f"{name}.mpy": Path(microdot.__file__).parent / f"{name}.py"
+              for name in ("__init__", "microdot")}  # fmt: skip
+    others |= {folder / f"{source.stem}.mpy": source for source in extra}
+    for output, source in others.items():
         compile_module(source, output, march)
+    ours = {path: (ROOT / "src" / path).read_text() for path in board_sources(whole)}
+    shortened = short_names().shorten(ours, [path.read_text() for path in others.values()])
+    with tempfile.TemporaryDirectory() as scratch:
+        for path, text in shortened.items():
+            source = Path(scratch) / path
+            source.parent.mkdir(parents=True, exist_ok=True)
+            source.write_text(text)
+            compile_module(source, folder / path.with_suffix(".mpy"), march)
+
+
+def short_names() -> ModuleType:
+    """micropython/short_names.py, which is in no package."""
+    path = ROOT / "micropython" / "short_names.py"
+    spec = importlib.util.spec_from_file_location("short_names", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

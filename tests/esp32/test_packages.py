@@ -95,7 +95,12 @@ def build(checkout: Path) -> SimpleNamespace:
     """micropython/build.py as a module; no tool of ours is in sys.path by that name."""
     path = checkout / "micropython" / "build.py"
     names: dict[str, Any] = {"__name__": "build", "__file__": str(path)}
-    exec(compile(path.read_text(), str(path), "exec"), names)
+    sys.path.insert(0, str(path.parent))  # as for a script
+    try:
+        exec(compile(path.read_text(), str(path), "exec"), names)
+    finally:
+        sys.path.remove(str(path.parent))
+        sys.modules.pop("short_names", None)
     return SimpleNamespace(**names)
 
 
