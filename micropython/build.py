@@ -1,8 +1,8 @@
 """`make mpy`: what package.json lists, and microdot, as .mpy, for mpremote to put on a board.
 
 dist/mpy/ARCHITECTURE/ gets the files and a package.json of their own, dist/microdot/ microdot's
-source for manifest.py. microdot is the one installed here, which constraints.txt pins. Private names
-are shortened (`short_names`), so that less of the heap is names.
+source for manifest.py. microdot is the one installed here, which constraints.txt pins. Private
+names are shortened (`short_names`), so that less of the heap is names.
 """
 
 import json
