@@ -1,8 +1,8 @@
 """How agent and attestation server know each other for challenges and evidence (protocol.md, C).
 
-The server by HTTPS with a pinned CA, the agent by a bearer token; plain HTTP only on the loopback
-interface, or where it is allowed explicitly. Certificates of protocol 1 go the way the originals'
-do, whatever the URL says.
+The server by HTTPS with a pinned CA, the agent by a bearer token or a client certificate; plain
+HTTP only on the loopback interface, or where it is allowed explicitly. Certificates of protocol 1
+go the way the originals' do, whatever the URL says.
 """
 
 import ipaddress
@@ -36,12 +36,20 @@ OPEN_ACCESS = Access()
 
 
 def read_access(
-    url: str, ca: Path | None, token: Path | None, *, plain_http_allowed: bool
+    url: str,
+    ca: Path | None,
+    token: Path | None,
+    *,
+    certificate: Path | None = None,
+    key: Path | None = None,
+    plain_http_allowed: bool,
 ) -> Access:
     """url: the attestation server's. ca: certificates to trust for it, PEM. token: the file with
-    the bearer token, which only its owner may read. Raises SettingsError where one of these
-    cannot be what it should be."""
+    the bearer token, which only its owner may read. certificate, key: the agent's as a client,
+    PEM, shown to nobody but a server by this CA. Raises SettingsError where one of these cannot
+    be what it should be."""
     tls = _context(ca) if ca is not None else None
+    _add_client_certificate(tls, certificate, key)
     secret = _read_token(token) if token is not None else None
     headers = f"Authorization: Bearer {secret}\r\n" if secret is not None else ""
     parts = urlsplit(url)
@@ -56,8 +64,8 @@ def read_access(
             )
     elif parts.scheme == "https" and ca is None:
         refusal = f"protocol 2 needs --attestation-ca for {url}"
-    elif parts.scheme == "https" and secret is None:
-        refusal = f"protocol 2 needs --attestation-token for {url}"
+    elif parts.scheme == "https" and secret is None and certificate is None:
+        refusal = f"protocol 2 needs --attestation-token or --attestation-cert for {url}"
     return Access(tls, headers, refusal)
 
 
@@ -85,6 +93,33 @@ def _context(ca: Path) -> ssl.SSLContext:
     except ValueError:
         raise SettingsError(f"--attestation-ca {ca}: expected certificates, PEM") from None
     return context
+
+
+def _add_client_certificate(
+    context: ssl.SSLContext | None, certificate: Path | None, key: Path | None
+) -> None:
+    if certificate is None and key is None:
+        return
+    if certificate is None or key is None:
+        raise SettingsError("--attestation-cert and --attestation-key belong together")
+    if context is None:
+        raise SettingsError("--attestation-cert is for https, with --attestation-ca")
+    for option, path in (("--attestation-cert", certificate), ("--attestation-key", key)):
+        try:
+            # A pipe would be waited for, and is empty when OpenSSL reads it in its turn.
+            os.close(_open_at_once(str(path), os.O_RDONLY))
+        except OSError as error:
+            raise SettingsError(f"{option} {path}: {error.strerror}") from None
+        if not path.is_file():
+            raise SettingsError(f"{option} {path}: not a regular file")
+    try:
+        # An empty password: an encrypted key is an error here, never a prompt.
+        context.load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as error:
+        raise SettingsError(
+            f"--attestation-cert {certificate}, --attestation-key {key}: expected a PEM certificate"
+            f" and its unencrypted PEM key ({error.reason or 'not readable'})"
+        ) from None
 
 
 def _read_token(path: Path) -> str:

@@ -178,6 +178,8 @@ def _access(settings: Settings) -> Access:
         settings.dice_auth_url,
         settings.attestation_ca,
         settings.attestation_token,
+        certificate=settings.attestation_certificate,
+        key=settings.attestation_key,
         plain_http_allowed=settings.attestation_plain_http,
     )
     if access.refusal and settings.require_attestation:

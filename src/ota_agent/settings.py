@@ -40,7 +40,8 @@ class Settings:
     bandwidth, board_bandwidth: bytes a second in all and per board, at least 1,024; None: no limit.
     send_buffer_bytes: the kernel's buffer per board (SO_SNDBUF); None leaves it to the kernel.
     require_attestation: protocol 1 is refused. attestation_ca, attestation_token,
-    attestation_plain_http: how challenges and evidence are asked about (`attestation_access`).
+    attestation_certificate, attestation_key, attestation_plain_http: how challenges and evidence
+    are asked about (`attestation_access`).
 
     Raises SettingsError for values that cannot be.
     """
@@ -69,6 +70,8 @@ class Settings:
     require_attestation: bool = False
     attestation_ca: Path | None = None
     attestation_token: Path | None = None
+    attestation_certificate: Path | None = None
+    attestation_key: Path | None = None
     attestation_plain_http: bool = False
 
     def __post_init__(self) -> None:

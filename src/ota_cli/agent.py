@@ -162,6 +162,13 @@ def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="File (mode 0600) with the bearer token for challenges and evidence.",
 )
 @click.option(
+    "--attestation-cert",
+    "attestation_certificate",
+    type=_FILE,
+    help="Client certificate, PEM, for the attestation server: does as well as a token.",
+)
+@click.option("--attestation-key", type=_FILE, help="Its key, PEM, unencrypted.")
+@click.option(
     "--attestation-plain-http",
     is_flag=True,
     help="Send challenges and evidence over plain HTTP beyond this machine as well.",

@@ -166,6 +166,34 @@ def test_an_agent_whose_token_is_no_longer_one_has_no_challenges(
     asyncio.run(run())
 
 
+def test_an_agent_may_show_a_client_certificate_instead_of_a_token(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    authority = CertificateAuthority(tmp_path, "ca")
+    files = authority.issue("attestation")
+    own = authority.issue("agent", of_client=True)
+    settings = Settings(
+        certificate=files.certificate, key=files.key, client_ca=authority.certificate
+    )
+    identity = make_identity(tmp_path / "identity")
+
+    async def run() -> None:
+        await enrol(sqlite_url, BOARD)
+        async with (
+            asyncio.timeout(40),
+            attestation_server(sqlite_url, settings, "0.0.0.0") as address,
+        ):
+            made = settings_for(
+                tmp_path, identity, f"https://127.0.0.1:{address[1]}", require_attestation=True,
+                attestation_ca=authority.certificate, attestation_certificate=own.certificate,
+                attestation_key=own.key,
+            )  # fmt: skip
+            async with running_agent(made) as agent:
+                assert (await Fleet(agent, identity).attest()).status == 200
+
+    asyncio.run(run())
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here")
 def test_curl_can_ask_as_an_agent_does(sqlite_url: str, tmp_path: Path) -> None:
     authority = CertificateAuthority(tmp_path, "ca")

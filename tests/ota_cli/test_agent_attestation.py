@@ -1,5 +1,6 @@
 """How `ota-service agent` is told to ask about evidence: what cannot be is refused in one line."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,27 @@ def test_a_token_for_everybody_is_refused_and_not_shown(
     text = capsys.readouterr().err
     assert "expected 0600" in text
     assert "secret" not in text
+
+
+def test_a_client_certificate_that_cannot_be_used_is_refused(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, other = (make_identity(tmp_path / name) for name in ("own", "other"))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    tls = ["--dice-auth-url", "https://192.0.2.1", "--attestation-ca", str(own.certificate)]
+    plain = ["--dice-auth-url", "http://127.0.0.1:9"]
+    for where, certificate, key, expected in (
+        (tls, own.certificate, other.key, "KEY_VALUES_MISMATCH"),
+        (tls, own.key, own.key, "expected a PEM certificate"),
+        (tls, tmp_path / "missing", own.key, "--attestation-cert"),
+        (tls, own.certificate, pipe, "not a regular file"),
+        (tls, own.certificate, None, "belong together"),
+        (plain, own.certificate, own.key, "--attestation-ca"),
+    ):
+        more = ["--attestation-cert", str(certificate)]
+        more += ["--attestation-key", str(key)] if key is not None else []
+        assert run([*arguments, *where, *more]) == 2
+        text = capsys.readouterr().err
+        assert expected in text
+        assert text.count("\n") == 1
