@@ -46,11 +46,11 @@ def app(version: str, signer: str | None = "owner", project: str = "thermo", chi
     return plain if signer is None else signing.sign(plain, key(signer))
 
 
-def board(image: bytes, **efuse: Any) -> VirtualBoard:
+def board(image: bytes, mac: bytes = MAC, **efuse: Any) -> VirtualBoard:
     """A board in memory with `image` in ota_0, booted."""
     efuse.setdefault("chip", CHIP)
     flash = NorFlash(MemoryStorage(flash_content(FLASH_BYTES, image)))
-    made = VirtualBoard(flash, EFuse(MAC, **efuse))
+    made = VirtualBoard(flash, EFuse(mac, **efuse))
     made.boot()
     OtaService(made)  # its application has run before
     return made
