@@ -25,6 +25,7 @@ from ota_cli.addresses import Address, is_host, listen_option
 from ota_cli.agent_init import init, renew
 from ota_cli.errors import EXIT_REFUSED, EXIT_USAGE, CommandError
 from ota_cli.files import read_bytes
+from ota_cli.watch.options import watch_options, watched
 
 _FILE = click.Path(path_type=Path)
 _DIGEST_HEX = re.compile(r"[0-9a-fA-F]{64}")
@@ -174,6 +175,7 @@ def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Send challenges and evidence over plain HTTP beyond this machine as well.",
 )
 @_limit_options
+@watch_options
 @click.pass_context
 def agent(
     context: click.Context,
@@ -185,6 +187,8 @@ def agent(
     listen: Address,
     trust: tuple[str, ...],
     allow_unsigned: bool,
+    watch: str | None,
+    interval_s: int,
     **more: Any,
 ) -> None:
     """Serve firmware over TLS to attested boards.
@@ -197,8 +201,9 @@ def agent(
       ota-service agent init certs
       ota-service agent --firmware thermo-2.0.0.bin --cert certs/agent.pem \\
         --key certs/agent.key --dice-auth-url http://127.0.0.1:8000
+      ota-service agent --watch http://127.0.0.1:4434
     """
-    if context.invoked_subcommand is not None:
+    if watched(context, watch, interval_s) or context.invoked_subcommand is not None:
         return
 
     def ready(host: str, port: int) -> None:

@@ -1,0 +1,1 @@
+"""`ota-service agent --watch`: what a running agent is doing, from its admin port's /sessions."""
