@@ -1,6 +1,7 @@
 """An agent's admin port that answers /sessions with whatever a test wants."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -105,3 +106,25 @@ def serving(admin: AdminPort, port: int = 0) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def raw_port(said: bytes | None) -> Iterator[str]:
+    """Takes one connection and says that, None for nothing at all and no end either."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        held: list[socket.socket] = []
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            held.append(connection)
+            if said is not None:
+                connection.recv(65_536)
+                connection.sendall(said)
+                connection.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+        thread.join(10)
+        for each in held:
+            each.close()

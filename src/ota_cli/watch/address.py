@@ -1,10 +1,12 @@
 """Where an admin port is, as a person types it."""
 
+from urllib.parse import urlsplit
+
 import httpx
 
 from ota_cli.addresses import is_host
 
-_DEFAULT_PORT = 4434
+_DEFAULT_PORT, _HTTP_PORT = 4434, 80
 
 
 def admin_url(text: str) -> str | None:
@@ -13,17 +15,22 @@ def admin_url(text: str) -> str | None:
     The address of `/sessions` itself is taken too. Neither a name nor a password: the admin port
     asks for none, and the URL is printed.
     """
-    if " " in text:  # which httpx would encode
-        return None
     if text.isascii() and text.isdecimal():
         text = f"127.0.0.1:{text}"
+    has_scheme = "://" in text
     try:
-        url = httpx.URL(text if "://" in text else f"http://{text}")
-        port = url.port or (80 if "://" in text else _DEFAULT_PORT)
-        is_root = url.path in ("/", "/sessions") and not (url.query or url.fragment or url.userinfo)
-        if url.scheme != "http" or url.port == 0 or not is_root or not is_host(url.host):
-            return None
-    except (httpx.InvalidURL, UnicodeError):
+        url = urlsplit(text if has_scheme else f"http://{text}")
+        port = url.port
+    except ValueError:
         return None
-    host = f"[{url.host}]" if ":" in url.host else url.host
-    return f"http://{host}:{port}" if port < 65536 else None
+    is_root = url.path in ("", "/", "/sessions") and not (url.query or url.fragment)
+    host = url.hostname or ""
+    if url.scheme != "http" or "@" in url.netloc or port == 0 or not is_root or not is_host(host):
+        return None
+    host = f"[{host}]" if ":" in host else host
+    found = f"http://{host}:{port or (_HTTP_PORT if has_scheme else _DEFAULT_PORT)}"
+    try:
+        httpx.URL(found)  # which has rules of its own for names
+    except httpx.InvalidURL:
+        return None
+    return found

@@ -36,7 +36,12 @@ class AdminPort:
             timeout=_DEADLINE_S,
             trust_env=False,
             verify=False,  # noqa: S501 - plain HTTP: spares loading the system's CA certificates
-            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+            # One that is kept could be closed by the agent just when it is used again.
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+                "Connection": "close",
+            },
         )
 
     async def sessions(self, limit: int) -> Sessions:

@@ -104,7 +104,7 @@ class Screen:
             return self._line(("no firmware to serve", "yellow"))
         head = "serves "
         for shown in range(len(names), 0, -1):
-            rest = len(names) - shown
+            rest = self._view.sessions.firmware_count - shown
             text = head + ", ".join(names[:shown]) + (f" and {rest:,} more" if rest else "")
             if cell_len(self._cells.plain(text)) <= self._width:
                 break

@@ -11,7 +11,7 @@ from ota_cli.output import printable
 
 _MOST_SHOWN = 200
 _MOST = 2.0**63  # of any number: what no agent counts to, and can still be printed
-_MOST_SESSIONS = 1000
+_MOST_SESSIONS, _MOST_FIRMWARE = 1000, 100  # that are looked at
 
 
 class WrongField(ValueError):
@@ -74,11 +74,12 @@ class Session:
 
 @dataclass(frozen=True)
 class Sessions:
-    """count: how many there are, of which `sessions` are the first. sending, bytes_per_s: of all
-    of them, None where the agent does not say."""
+    """count: how many there are, of which `sessions` are the first; firmware_count likewise.
+    sending, bytes_per_s: of all of them, None where the agent does not say."""
 
     agent: Agent
     firmware: tuple[Firmware, ...]
+    firmware_count: int
     totals: Totals
     count: int
     sessions: tuple[Session, ...]
@@ -90,6 +91,7 @@ def parse_sessions(value: Any) -> Sessions:
     """value: decoded JSON. Raises WrongField."""
     top = _Fields(value, "")
     agent, totals = _Fields(top.get("agent"), "agent."), _Fields(top.get("totals"), "totals.")
+    firmware, sessions = top.objects("firmware"), top.objects("sessions")
     return Sessions(
         agent=Agent(
             host=agent.text("host"),
@@ -100,10 +102,11 @@ def parse_sessions(value: Any) -> Sessions:
             started=agent.time("started"),
             is_finishing=agent.boolean("is_finishing"),
         ),
-        firmware=tuple(_firmware(each) for each in top.objects("firmware")),
+        firmware=tuple(_firmware(each) for each in firmware[:_MOST_FIRMWARE]),
+        firmware_count=len(firmware),
         totals=Totals(**{name: totals.count(name) for name in Totals.__dataclass_fields__}),
         count=top.count("count"),
-        sessions=tuple(_session(each) for each in top.objects("sessions")[:_MOST_SESSIONS]),
+        sessions=tuple(_session(each) for each in sessions[:_MOST_SESSIONS]),
         sending=top.count("sending") if top.has("sending") else None,
         bytes_per_s=top.number("bytes_per_s") if top.has("bytes_per_s") else None,
     )
@@ -191,6 +194,8 @@ class _Fields:
 
 def _visible(text: str) -> str:
     """Escapes for what has no width of its own too: terminals do not agree on where it goes."""
+    if text.isascii():
+        return printable(" ".join(text.split()))
     composed = unicodedata.normalize("NFC", " ".join(text.split()))
     return "".join(
         each if cell_len(each) else each.encode("unicode_escape").decode()
