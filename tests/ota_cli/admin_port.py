@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -109,22 +109,22 @@ def serving(admin: AdminPort, port: int = 0) -> Iterator[str]:
 
 
 @contextmanager
-def raw_port(said: bytes | None) -> Iterator[str]:
-    """Takes one connection and says that, None for nothing at all and no end either."""
+def raw_port(said: bytes, pause_s: float = 0) -> Iterator[str]:
+    """Takes one connection and says that, byte by byte if there is to be a pause after each."""
+    ended = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        held: list[socket.socket] = []
 
         def serve() -> None:
             connection, _ = listener.accept()
-            held.append(connection)
-            if said is not None:
+            with connection, suppress(OSError):
                 connection.recv(65_536)
-                connection.sendall(said)
-                connection.close()
+                for byte in said:
+                    connection.sendall(bytes([byte]))
+                    if ended.wait(pause_s):
+                        return
 
         thread = threading.Thread(target=serve)
         thread.start()
         yield f"127.0.0.1:{listener.getsockname()[1]}"
+        ended.set()
         thread.join(10)
-        for each in held:
-            each.close()

@@ -56,6 +56,16 @@ def test_a_rate_moves_steadily_and_begins_and_ends_at_once() -> None:
     assert view.seconds_left(board) is None
 
 
+def test_the_rate_of_all_is_steady_too_and_never_less_than_that_of_the_boards_listed() -> None:
+    boards = [session(peer=f"192.0.2.1:{port}", bytes_per_s=1000.0) for port in range(9)]
+    view = View("", parse_sessions(answer(*boards)), 0.0)
+    view.take(parse_sessions({**answer(*boards[:4]), "count": 9}), 1.0)  # a smaller screen
+    assert (view.sending, view.is_least, view.bytes_per_s) == (4, True, 4000)
+    for second in range(2, 4):
+        view.take(parse_sessions({**answer(), "sending": 9, "bytes_per_s": 9000.0}), second)
+    assert 6000 < view.bytes_per_s < 9000
+
+
 def test_a_board_that_left_leaves_no_rate_behind() -> None:
     view = View("", parse_sessions(answer(session())), 0.0)
     board = view.sessions.sessions[0]

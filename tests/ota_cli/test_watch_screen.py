@@ -145,6 +145,8 @@ def test_what_a_board_says_is_neither_markup_nor_a_control_sequence() -> None:
     assert line.startswith("[red]x[/red]\\x1b")
     name = "[red]x[/red]\\x1b[2J\\u202e"
     assert name in drawn(view_of(answer(session(board="[red]x[/red]\x1b[2J\u202e"))), 200, 10)[6]
+    name = "x \\x1b[2J\\x07 y "
+    assert name in drawn(view_of(answer(session(board="x\r\n\x1b[2J\x07\ty"))), 200, 10)[6]
     for each in "\x1b\x07\u202e\u200b\r\x9b":
         assert each not in line
 

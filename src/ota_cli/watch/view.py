@@ -33,8 +33,10 @@ class View:
             _key(each): _steady(old.get(_key(each), 0), each.bytes_per_s, weight) for each in listed
         }
         told = sessions.bytes_per_s
-        rate = math.fsum(each.bytes_per_s for each in listed) if told is None else told
-        self.bytes_per_s = _steady(self.bytes_per_s, rate, weight)
+        if told is None:
+            self.bytes_per_s = math.fsum(self._rates.values())
+        else:
+            self.bytes_per_s = _steady(self.bytes_per_s, told, weight)
         self.sending = len(listed) if sessions.sending is None else sessions.sending
         self.is_least = sessions.sending is None and 0 < len(listed) == len(sessions.sessions) < (
             sessions.count
