@@ -23,6 +23,7 @@ Tokens = frozenset[bytes]
 _TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]{16,512}=*")
 _MOST_FILE_BYTES = 64 * 1024
 _FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_FOR_OTHERS_OF_ROOT = _FOR_OTHERS & ~stat.S_IRGRP
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ def _read_private(path: Path) -> bytes:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise SettingsError(f"--agent-tokens {path}: not a regular file")
-            if status.st_mode & _FOR_OTHERS:
+            if _is_for_others(status):
                 raise SettingsError(
                     f"--agent-tokens {path}: mode {stat.S_IMODE(status.st_mode):04o}, expected"
                     " 0600: others may read it"
@@ -133,6 +134,13 @@ def _read_private(path: Path) -> bytes:
     if len(content) > _MOST_FILE_BYTES:
         raise SettingsError(f"--agent-tokens {path}: more than {_MOST_FILE_BYTES} bytes")
     return content
+
+
+def _is_for_others(status: os.stat_result) -> bool:
+    """root may let a group read: that is how Kubernetes and systemd hand secrets to a program that
+    is not root (as PostgreSQL has it for its keys)."""
+    is_from_root = status.st_uid == 0 != os.geteuid()
+    return bool(status.st_mode & (_FOR_OTHERS_OF_ROOT if is_from_root else _FOR_OTHERS))
 
 
 def _open_at_once(path: str, flags: int) -> int:

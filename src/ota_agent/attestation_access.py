@@ -20,6 +20,7 @@ from ota_agent.errors import SettingsError
 _TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]{16,512}=*")
 _MOST_TOKEN_FILE_BYTES = 1024
 _FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_FOR_OTHERS_OF_ROOT = _FOR_OTHERS & ~stat.S_IRGRP
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ def _read_token(path: Path) -> str:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise SettingsError(f"--attestation-token {path}: not a regular file")
-            if status.st_mode & _FOR_OTHERS:
+            if _is_for_others(status):
                 raise SettingsError(
                     f"--attestation-token {path}: mode {stat.S_IMODE(status.st_mode):04o}, expected"
                     " 0600: others may read it"
@@ -142,6 +143,13 @@ def _read_token(path: Path) -> str:
             f"--attestation-token {path}: expected one line of 16 to 512 letters, digits and ._~+/-"
         )
     return content.decode()
+
+
+def _is_for_others(status: os.stat_result) -> bool:
+    """root may let a group read: that is how Kubernetes and systemd hand secrets to a program that
+    is not root (as PostgreSQL has it for its keys)."""
+    is_from_root = status.st_uid == 0 != os.geteuid()
+    return bool(status.st_mode & (_FOR_OTHERS_OF_ROOT if is_from_root else _FOR_OTHERS))
 
 
 def _open_at_once(path: str, flags: int) -> int:
