@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Coroutine
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -20,6 +21,7 @@ from dice_auth.registry import BoardRecord, Revocation
 from dice_auth.registry_url import open_registry
 from ota_cli import output
 from ota_cli.errors import EXIT_USAGE, CommandError
+from ota_cli.files import read_bytes
 
 _T = TypeVar("_T")
 
@@ -28,15 +30,29 @@ _MOST_REASON_CHARS = 200
 
 
 def default_registry() -> str:
-    """Where the registry is unless told: the originals' environment, else a file here."""
+    """Where the registry is unless told: a file with its URL, the originals' environment, else a
+    file here. A URL with a password is for a file: arguments and environment can be seen."""
+    if path := os.environ.get("OTA_REGISTRY_FILE"):
+        return _url_in(Path(path))
     host = os.environ.get("REDIS_HOST") or os.environ.get("REDIS_SERVICE_SERVICE_HOST")
     return f"redis://{host}:6379" if host else DEFAULT_REGISTRY
+
+
+def _url_in(path: Path) -> str:
+    """Messages tell nothing of what stands in the file."""
+    content = read_bytes(path, "OTA_REGISTRY_FILE").strip()
+    if not content or not content.isascii() or len(content.split()) != 1:
+        raise CommandError(
+            f"OTA_REGISTRY_FILE {path}: expected one line, the registry's URL", EXIT_USAGE
+        )
+    return content.decode()
 
 
 registry_option = click.option(
     "--registry",
     default=default_registry,
-    show_default=f"{DEFAULT_REGISTRY}, or Redis at REDIS_HOST or REDIS_SERVICE_SERVICE_HOST",
+    show_default="the URL in the file OTA_REGISTRY_FILE, or Redis at REDIS_HOST or"
+    f" REDIS_SERVICE_SERVICE_HOST, or {DEFAULT_REGISTRY}",
     metavar="URL",
     help="sqlite:///PATH or redis://HOST:6379.",
 )
