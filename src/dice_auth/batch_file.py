@@ -24,7 +24,7 @@ _COLUMNS = ("mac", "id", "root", "application", "labels")
 class BatchFile:
     """path: the file; opened at once. Raises OSError.
 
-    size, position: bytes in all, and read so far.
+    size, position: bytes in all, and read so far; 0 of a pipe, which does not tell.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,7 +35,7 @@ class BatchFile:
 
     @property
     def position(self) -> int:
-        return self._bytes.tell()
+        return self._bytes.tell() if self._bytes.seekable() else 0
 
     def boards(self) -> Iterator[Enrolment]:
         """The boards, in the file's order. Raises EnrolmentError that names the line."""

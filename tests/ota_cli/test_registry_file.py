@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ota_cli.command_line import run
+from tests.ota_cli.processes import done
 
 MAC = "24:0a:c4:00:00:01"
 
@@ -56,3 +57,10 @@ def test_a_password_in_a_url_of_no_known_form_is_not_shown(
 
 def test_help_needs_no_file(file: Path) -> None:
     assert run(["list", "--help"]) == 0
+
+
+def test_a_batch_may_come_through_a_pipe(file: Path, tmp_path: Path) -> None:
+    """As into a pod: `kubectl exec -i ... submit --csv /dev/stdin`."""
+    file.write_text(f"sqlite:///{tmp_path}/boards.db\n")
+    assert "2 boards" in done("submit", "--csv", "/dev/stdin", input=f"mac\n{MAC}\n{MAC[:-1]}2\n")
+    assert MAC in done("list")
