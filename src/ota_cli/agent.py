@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,10 @@ from ota_cli import output
 from ota_cli.addresses import Address, is_host, listen_option
 from ota_cli.agent_init import init, renew
 from ota_cli.errors import EXIT_REFUSED, EXIT_USAGE, CommandError
-from ota_cli.files import read_bytes
+from ota_cli.trusted_key import digest_of
 from ota_cli.watch.options import watch_options, watched
 
 _FILE = click.Path(path_type=Path)
-_DIGEST_HEX = re.compile(r"[0-9a-fA-F]{64}")
 _DEFAULTS = {name: field.default for name, field in Settings.__dataclass_fields__.items()}
 
 
@@ -217,7 +215,7 @@ def agent(
             dice_auth_url=dice_auth_url,
             host=listen.host,
             port=listen.port,
-            trust=Trust([_digest(each) for each in trust] or None, allow_unsigned),
+            trust=Trust([digest_of(each) for each in trust] or None, allow_unsigned),
             **more,
         )
         if not is_host(urlsplit(settings.dice_auth_url).hostname or ""):
@@ -228,22 +226,6 @@ def agent(
     except AgentError as error:
         code = EXIT_USAGE if isinstance(error, SettingsError) else EXIT_REFUSED
         raise CommandError(str(error), code) from None
-
-
-def _digest(text: str) -> bytes:
-    """Of a trusted key, given as such or by its file."""
-    if _DIGEST_HEX.fullmatch(text):
-        return bytes.fromhex(text)
-    from ota_cli.images import key_digest
-
-    path = Path(text)
-    if b"PRIVATE KEY" in read_bytes(path, "key"):
-        raise CommandError(
-            f"--trust {path}: a private key, which has no business on an agent; expected the public"
-            " one (espsecure extract-public-key --version 2 --keyfile KEY PUBLIC)",
-            EXIT_USAGE,
-        )
-    return key_digest(path)
 
 
 agent.add_command(init)

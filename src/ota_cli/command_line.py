@@ -18,6 +18,7 @@ _COMMANDS = {
     "board": "ota_cli.board:board",
     "del": "ota_cli.registry:delete",
     "demo": "ota_cli.demo:demo",
+    "doctor": "ota_cli.doctor.command:doctor",
     "gen-cert": "ota_cli.registry:gen_cert",
     "image": "ota_cli.image:image",
     "list": "ota_cli.registry:list_boards",

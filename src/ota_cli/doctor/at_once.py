@@ -1,0 +1,34 @@
+"""Looks that wait for somebody run side by side, and none of them for ever."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+_T = TypeVar("_T")
+
+
+class Running(Generic[_T]):
+    """Work in a thread that nobody waits for at the end of the program."""
+
+    def __init__(self, work: Callable[[], _T]) -> None:
+        self._work = work
+        self._ended: queue.Queue[tuple[_T | None, BaseException | None]] = queue.Queue()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self._ended.put((self._work(), None))
+        except BaseException as error:
+            self._ended.put((None, error))
+
+    def result(self, deadline: float, late: Callable[[], _T]) -> _T:
+        """What the work returns or raises. deadline: of time.monotonic; then what `late` says."""
+        try:
+            found, error = self._ended.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            return late()
+        if error is not None:
+            raise error
+        return found  # type: ignore[return-value]
