@@ -91,7 +91,9 @@ def answers(status: str, body: bytes = b"{}", *headers: str) -> Callable[[socket
     def serve(connection: socket.socket) -> None:
         connection.recv(65536)
         head = "".join(f"{line}\r\n" for line in headers)
-        head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n{head}\r\n"
+        head = (
+            f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n{head}\r\n"
+        )
         connection.sendall(head.encode() + body)
 
     return serve
@@ -168,9 +170,7 @@ def write_identity(
     pem = certificate.public_bytes(_PEM) + b"".join(each.pem for each in chain)
     (folder / "agent.pem").write_bytes(pem)
     (folder / "agent.key").write_bytes(
-        key.private_bytes(
-            _PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     (folder / "agent.key").chmod(0o600)
     (folder / "ca.der").write_bytes(issuer.der)

@@ -95,9 +95,7 @@ def each_provokes(names: str, cases: dict[str, Any]) -> Callable[..., Any]:
     """A parametrized test, once for each code: its arguments are `code` and these names."""
     PROVOKED.update(cases)
     wanted = names.split(",")
-    rows = [
-        (code, *(values if len(wanted) > 1 else (values,))) for code, values in cases.items()
-    ]
+    rows = [(code, *(values if len(wanted) > 1 else (values,))) for code, values in cases.items()]
 
     def decorate(test: Callable[..., None]) -> Any:
         @functools.wraps(test)
