@@ -127,6 +127,10 @@ def _check_options(context: click.Context) -> None:
         if name in given and not given & set(needed):
             wanted = " or ".join(_option(each) for each in needed)
             raise click.UsageError(f"{_option(name)} needs {wanted}")
+    if any(str(path).startswith("oci:") for path in context.params["firmware"]):
+        raise click.UsageError(
+            "--firmware: expected files or folders; --agent-admin shows the rest"
+        )
     if {"flash", "partitions"} <= given:
         raise click.UsageError("expected either --flash or --partitions: a flash file has a table")
 

@@ -264,17 +264,20 @@ def _agent_address(text: str | None, config: Config | None) -> tuple[str, int]:
     typing; an empty host where no agent is given. Raises CommandError."""
     if text is None:
         return "", 0
-    port = config.agent_port if config is not None else _AGENT_PORT
-    bare, _, digits = text.rpartition("]:") if text.startswith("[") else (text, "", "")
-    address = (bare or text).strip("[]")
+    default = config.agent_port if config is not None else _AGENT_PORT
     try:
-        ipaddress.IPv6Address(address)
-    except ValueError:
-        pass
-    else:
-        return address, int(digits) if digits.isascii() and digits.isdecimal() else port
-    try:
-        host, port = parse_address(text, port)
+        host, _, port = text[1:].partition("]") if text.startswith("[") else (text, "", "")
+        if _is_ipv6(host):
+            # A stand-in for the host: boards' rules for what follows it.
+            return host, parse_address("x" + port, default)[1]
+        return parse_address(text, default)
     except BadRequest as error:
         raise CommandError(f"--agent: {error}", EXIT_USAGE) from None
-    return host, port
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True

@@ -103,7 +103,7 @@ def each_provokes(names: str, cases: dict[str, Any]) -> Callable[..., Any]:
             with _watching({named["code"]}):
                 test(*arguments, **named)
 
-        return pytest.mark.parametrize(["code", *wanted], rows, ids=list(cases))(run_test)
+        return pytest.mark.parametrize(("code", *wanted), rows, ids=list(cases))(run_test)
 
     return decorate
 

@@ -36,7 +36,8 @@ def test_a_real_agent_with_the_certificates_of_agent_init_is_fine(
     firmware = tmp_path / "new.bin"
     firmware.write_bytes(world.app("2.0.0"))
     with server(
-        "agent", "--firmware", firmware, "--cert", certs / "agent.pem", "--key", certs / "agent.key",
+        "agent", "--firmware", firmware,
+        "--cert", certs / "agent.pem", "--key", certs / "agent.key",
         "--dice-auth-url", "http://127.0.0.1:1", "--listen", "127.0.0.1:0",
     ) as address:  # fmt: skip
         for ca in ("ca.der", "ca.pem"):

@@ -1,9 +1,9 @@
 """The agent's admin port, by answers as docs/agent.md has them."""
 
 import json
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from collections.abc import Iterator
 from typing import Any
 
 from tests.ota_cli import strange_board

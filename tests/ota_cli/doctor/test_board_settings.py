@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.ota_cli.doctor.peers import context_of, over_tls, tcp_server, Issuer, write_identity
+from tests.ota_cli.doctor.peers import Issuer, context_of, over_tls, tcp_server, write_identity
 from tests.ota_cli.doctor.provoking import Report, doctor, each_provokes, provokes
 
 KEY = "b4f1" * 16
