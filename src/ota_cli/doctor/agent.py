@@ -14,6 +14,7 @@ from ota_cli.doctor.certificates import (
     certificates_in,
     judge_ca,
     judge_dates,
+    judge_dates_between,
     judge_issuer,
     judge_leaf,
     name_of,
@@ -77,6 +78,7 @@ def judge_chain(
     findings: Findings,
 ) -> None:
     judge_dates(chain[0], now, findings)
+    judge_dates_between(chain, now, findings)
     judge_leaf(chain[0], name, findings)
     if cas:
         judge_issuer(chain, cas, findings)

@@ -19,7 +19,7 @@ _ENROL = (
 )
 
 # codes -> cure; an entry that ends with a dash stands for all codes that begin so
-_CURES = (
+CURES = (
     (("no-agent-ca",), "put ca.der on the board and name it in its settings as `agent_ca`"),
     (("no-trusted-key",), "set `trusted_keys`, or flash signed firmware once by cable"),
     (("no-spare-slot", "no-otadata"), "flash an OTA partition table by cable: see --partitions"),
@@ -73,11 +73,11 @@ _CURES = (
     ),
 )  # fmt: skip
 
-_UNKNOWN = "look the code up in docs/updates.md, Error codes, and at the board's log"
+UNKNOWN = "look the code up in docs/updates.md, Error codes, and at the board's log"
 
 
 def cure_for(code: str) -> str:
-    for codes, cure in _CURES:
+    for codes, cure in CURES:
         if any(code == each or (each.endswith("-") and code.startswith(each)) for each in codes):
             return cure
-    return _UNKNOWN
+    return UNKNOWN

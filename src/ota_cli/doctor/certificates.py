@@ -52,6 +52,17 @@ def judge_dates(certificate: x509.Certificate, now: datetime, findings: Findings
         findings.add("agent-cert-not-from-2000", text)
 
 
+def judge_dates_between(
+    chain: Sequence[x509.Certificate], now: datetime, findings: Findings
+) -> None:
+    """Of the certificates that come along with the agent's own."""
+    for each in chain[1:_MOST_CHAIN]:
+        if not each.not_valid_before_utc <= now <= each.not_valid_after_utc:
+            until = f"{each.not_valid_after_utc:{_DAY}}"
+            text = f"{name_of(each)}, which comes along, is valid until {until}"
+            findings.add("agent-cert-expired", f"{text}, today is {now:{_DAY}}")
+
+
 def judge_ca(certificate: x509.Certificate, now: datetime, findings: Findings) -> None:
     """Of a CA for boards."""
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
@@ -138,7 +149,8 @@ def judge_issuer(
     Dates are not looked at here.
     """
     leaf = chain[0]
-    if leaf in cas or _leads_to_ca(leaf, list(chain[1:_MOST_CHAIN]), cas):
+    is_trusted_itself = leaf in cas and leaf.issuer == leaf.subject
+    if is_trusted_itself or _leads_to_ca(leaf, list(chain[1:_MOST_CHAIN]), cas):
         return True
     wanted = ", ".join(name_of(ca) for ca in cas)
     issuer = readable(leaf.issuer)

@@ -1,6 +1,5 @@
 """What the doctor finds: a code of the catalogue, where, and what was expected and found."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from ota_cli.doctor.catalogue import CATALOGUE, OK
@@ -40,9 +39,6 @@ class Findings:
     def are_fine(self) -> bool:
         """Whether nothing was found that is not well."""
         return all(finding.level == OK for finding in self.found)
-
-
-Look = Callable[[], list[Finding]]
 
 
 def one_line(text: str, most: int = _MOST_MESSAGE_CHARS) -> str:

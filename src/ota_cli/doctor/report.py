@@ -18,12 +18,12 @@ _LABEL_CHARS = 9
 def print_findings(findings: Sequence[Finding]) -> None:
     """For people: folded at the terminal's width, one physical line each where it is none."""
     for finding in findings:
-        print_line(finding.level, _line(finding))
+        _print_line(finding.level, _line(finding))
     count = Counter(finding.level for finding in findings)
     output.console.print(Text(_summary(count)), soft_wrap=True)
 
 
-def print_line(level: str, line: str) -> None:
+def _print_line(level: str, line: str) -> None:
     if output.console.is_terminal:
         width = max(output.console.width, 40) - _LABEL_CHARS
         lines = textwrap.wrap(line, width, break_on_hyphens=False) or [""]

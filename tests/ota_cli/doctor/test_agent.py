@@ -106,6 +106,26 @@ def test_what_is_wrong_with_the_agents_certificate(
     assert report.complaints == [code]
 
 
+def test_an_expired_certificate_between_is_found(tmp_path: Path) -> None:
+    root = Issuer("root")
+    between = Issuer("between", root, end=NOW - timedelta(days=1))
+    folder, ca = tmp_path / "agent", tmp_path / "root.der"
+    ca.write_bytes(root.der)
+    report = looked_at(write_identity(folder, between, chain=(between,)), ca)
+    assert report.complaints == ["agent-cert-expired"]
+    assert "'between'" in report.message("agent-cert-expired")
+
+
+def test_a_ca_that_another_ca_issued_is_enough_on_a_board(tmp_path: Path) -> None:
+    folder = write_identity(tmp_path / "agent", Issuer("between", Issuer("root")))
+    assert looked_at(folder).complaints == []
+
+
+def test_the_agents_own_certificate_in_place_of_the_ca_is_found(certs: Path) -> None:
+    report = looked_at(certs, certs / "agent.pem")
+    assert report.complaints == ["agent-unknown-issuer", "agent-ca-not-ca"]
+
+
 def test_a_certificate_with_a_month_left_is_fine(tmp_path: Path) -> None:
     folder = write_identity(tmp_path / "agent", Issuer(), end=NOW + timedelta(days=31))
     assert looked_at(folder).complaints == []

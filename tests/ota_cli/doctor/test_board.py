@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ota_cli.doctor.board_errors import _UNKNOWN, cure_for
+from ota_cli.doctor.board_errors import CURES, UNKNOWN, cure_for
 from tests import world
 from tests.ota_cli import configured
 from tests.ota_cli.doctor.peers import answers, says, silent, tcp_server
@@ -60,14 +60,19 @@ def test_a_boards_own_texts_send_nothing_to_the_terminal() -> None:
     assert said(error=error) == ["board-update-failed"]
 
 
-def test_every_error_code_of_the_documentation_has_a_cure() -> None:
+def test_every_error_code_of_a_board_has_a_cure_and_the_documentation_has_it() -> None:
     text = (DOCS / "updates.md").read_text().partition("## Error codes")[2]
-    codes = re.findall(r"`([a-z0-9-]+?)(?:\.\.\.)?`", "\n".join(
-        line.split("|")[1] for line in text.splitlines() if line.startswith("| `")))  # fmt: skip
+    rows = "\n".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| `"))
+    codes = [code.removesuffix("...") for code in re.findall(r"`([a-z0-9.-]+)`", rows)]
     assert len(codes) > 60
-    assert [code for code in codes if cure_for(code.rstrip("-") + "x" * code.endswith("-"))
-            == _UNKNOWN and cure_for(code) == _UNKNOWN] == []  # fmt: skip
-    assert cure_for("code-of-tomorrow") == _UNKNOWN
+    assert [code for code in codes if cure_for(code) == UNKNOWN] == []
+    assert cure_for("segment-overlap") == cure_for("segment-")
+    assert cure_for("code-of-tomorrow") == UNKNOWN
+    known = [code for codes_of_one, _ in CURES for code in codes_of_one]
+    assert sorted(known) == sorted(codes)
+    documented = re.findall(r"^\| (`[^|]*`) \| ([^|]*) \|$", (DOCS / "doctor.md").read_text(), re.M)
+    rows_here = {", ".join(f"`{code}`" for code in codes): cure for codes, cure in CURES}
+    assert {codes: cure for codes, cure in documented if codes in rows_here} == rows_here
 
 
 @provokes("board-no-status", "board-no-version")

@@ -31,7 +31,7 @@ BOARD: dict[str, Entry] = {
     ),
     "board-update-failed": problem(
         "the last update failed; the message has the board's own error code",
-        "by that code: see the table of cures below",
+        "by that code: docs/doctor.md, By a board's own error code",
     ),
 }
 
