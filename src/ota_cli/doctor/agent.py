@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from ota_cli.doctor import agent_tls, ports
@@ -33,7 +34,7 @@ def read_ca(content: bytes, findings: Findings) -> list[x509.Certificate]:
         return []
     try:
         return certificates_in(content)
-    except (ValueError, UnsupportedAlgorithm):
+    except ValueError:
         found = "an empty file" if not content.strip() else "something else"
         findings.add("agent-ca-unreadable", f"expected a certificate, DER or PEM, found {found}")
         return []
@@ -103,7 +104,7 @@ def look_at_files(
     except CommandError as error:
         findings.add("agent-cert-unreadable", str(error))
         return findings.found
-    except (ValueError, UnsupportedAlgorithm):
+    except ValueError:
         findings.add("agent-cert-unreadable", "expected a certificate, PEM, found something else")
         return findings.found
     if shown is None or shown != chain[0]:
@@ -136,7 +137,7 @@ def _look_at_key(
     except (ValueError, UnsupportedAlgorithm):
         findings.add("agent-key-unreadable", "expected a private key, PEM, found something else")
         return findings.found
-    if key.public_key() != certificate.public_key():
+    if not _belongs(key, certificate):
         findings.add("agent-key-mismatch", f"expected the key of {certificate_path}, found another")
     if stat.S_ISREG(mode) and mode & _FOR_OTHERS:
         text = f"expected mode 0600, found {stat.S_IMODE(mode):04o}"
@@ -144,6 +145,13 @@ def _look_at_key(
     if findings.are_fine():
         findings.add("agent-key-ok", f"the key of {certificate_path}")
     return findings.found
+
+
+def _belongs(key: PrivateKeyTypes, certificate: x509.Certificate) -> bool:
+    try:
+        return key.public_key() == certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return False
 
 
 def _conclude(

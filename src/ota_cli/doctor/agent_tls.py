@@ -9,6 +9,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from ota_cli.doctor.certificates import certificates_in
 from ota_cli.doctor.finding import Findings, one_line
 from ota_cli.doctor.ports import Place, Unreached, connect
 
@@ -138,12 +139,12 @@ def _chain(tls: ssl.SSLSocket) -> list[x509.Certificate]:
     # Public from Python 3.13 on; before, the method is there on the object below.
     get: Any = getattr(tls, "get_unverified_chain", None)
     if get is not None:
-        return [x509.load_der_x509_certificate(der) for der in get()]
+        return [each for der in get() for each in certificates_in(der)]
     below: Any = getattr(tls, "_sslobj", None)
     with suppress(AttributeError, TypeError):
         pems = [each.public_bytes() for each in below.get_unverified_chain()]
-        return [x509.load_pem_x509_certificate(pem.encode()) for pem in pems]
-    return [x509.load_der_x509_certificate(tls.getpeercert(binary_form=True) or b"")]
+        return [each for pem in pems for each in certificates_in(pem.encode())]
+    return certificates_in(tls.getpeercert(binary_form=True) or b"")
 
 
 def _explain(place: Place, name: str, failed: _Failed, findings: Findings) -> None:

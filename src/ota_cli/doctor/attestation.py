@@ -6,12 +6,11 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
-from cryptography import x509
-
 from ota_agent.attestation_access import Access, read_access
 from ota_agent.errors import SettingsError
 from ota_cli.doctor import http, ports
 from ota_cli.doctor.agent_tls import speaks_tls
+from ota_cli.doctor.certificates import certificates_in
 from ota_cli.doctor.finding import Finding, Findings
 from ota_cli.doctor.http import Answer, NoAnswer, Url
 from ota_cli.doctor.ports import Place
@@ -112,7 +111,7 @@ def _judge_dates(answer: Answer, findings: Findings) -> None:
     if answer.certificate is None:
         return
     try:
-        ends = x509.load_der_x509_certificate(answer.certificate).not_valid_after_utc
+        ends = certificates_in(answer.certificate)[0].not_valid_after_utc
     except ValueError:
         return  # TLS has taken it
     if ends < datetime.now(UTC) + _SOON:

@@ -1,6 +1,8 @@
 """Judging certificates (X.509) of the agent, its CA and its key, as a board would."""
 
 import ipaddress
+import threading
+import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -20,20 +22,43 @@ _SOON = timedelta(days=30)
 _CA_SOON = timedelta(days=180)
 _DAY = "%Y-%m-%d"
 _MOST_CHAIN = 10
+_quiet = threading.Lock()
+_UNREADABLE = (
+    ValueError,
+    OverflowError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 # What mbedTLS on the ESP32 has by default (MBEDTLS_ECP_DP_..., MBEDTLS_RSA).
 _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 _RSA_BITS = (2048, 4096)
 
 
 def certificates_in(content: bytes) -> list[x509.Certificate]:
-    """Those of a PEM file, or the one of a DER file; ValueError if there is none."""
+    """Those of a PEM file, or the one of a DER file; ValueError if there is none, or one that
+    cannot be read."""
+    try:
+        # What cryptography warns of, a serial number of 0 say, boards take. Its warnings are for
+        # programmers, and the filter is the whole process's: one thread at a time.
+        with _quiet, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = _load(content)
+    except _UNREADABLE as error:
+        raise ValueError("not a certificate") from error
+    return found
+
+
+def _load(content: bytes) -> list[x509.Certificate]:
     if b"-----BEGIN CERTIFICATE" in content:
         found = x509.load_pem_x509_certificates(content)
     else:
         found = [x509.load_der_x509_certificate(content)]
-    for certificate in found:
+    for each in found:
         # Lazily parsed: what cannot be read shows now.
-        _ = (certificate.extensions, certificate.not_valid_after_utc, certificate.subject)
+        _ = (each.extensions, each.not_valid_after_utc, each.not_valid_before_utc)
+        _ = (each.subject, each.issuer, each.serial_number)
     return found
 
 

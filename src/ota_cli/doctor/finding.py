@@ -33,7 +33,9 @@ class Findings:
     def add(self, code: str, message: str, cure: str | None = None) -> None:
         """cure: in place of the catalogue's, where more is known."""
         entry = CATALOGUE[code]
-        text = one_line(message, _MOST_MESSAGE_CHARS)
+        text = one_line(message)
+        if not text.endswith(".."):
+            text = text.removesuffix(".")
         self.found.append(Finding(code, entry.level, self.subject, text, cure or entry.cure))
 
     def are_fine(self) -> bool:

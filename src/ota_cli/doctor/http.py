@@ -106,7 +106,7 @@ def ask(
         return asyncio.run(request)
     except TimeoutError:
         raise NoAnswer(f"no answer in {deadline_s:g} s") from None
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         raise _no_answer(error, deadline_s) from None
 
 

@@ -4,8 +4,13 @@ import subprocess
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from ota_cli.doctor.agent import judge_chain
+from ota_cli.doctor.certificates import certificates_in, judge_ca
+from ota_cli.doctor.finding import Findings
 from tests.ota_cli.doctor.peers import (
     NOW,
     Issuer,
@@ -145,3 +150,24 @@ def test_several_cas_for_the_change_from_one_to_the_next(tmp_path: Path) -> None
     both = tmp_path / "both.pem"
     both.write_bytes(old.pem + new.pem)
     assert doctor("--agent-cert", folder / "agent.pem", "--agent-ca", both).complaints == []
+
+
+def test_a_damaged_certificate_is_a_finding_whatever_the_damage(tmp_path: Path) -> None:
+    folder = write_identity(tmp_path / "agent", Issuer())
+    whole = x509.load_pem_x509_certificate((folder / "agent.pem").read_bytes())
+    der = whole.public_bytes(serialization.Encoding.DER)
+    ca = [x509.load_der_x509_certificate((folder / "ca.der").read_bytes())]
+    judged = 0
+    for at in range(len(der)):
+        for flip in (0x01, 0x10, 0x80):
+            damaged = der[:at] + bytes([der[at] ^ flip]) + der[at + 1 :]
+            findings = Findings("certificate")
+            try:
+                chain = certificates_in(damaged)
+            except ValueError:
+                continue
+            judge_chain(chain, "ota-agent", ca, NOW, findings)
+            judge_ca(chain[0], NOW, findings)
+            assert findings.found, (at, flip)
+            judged += 1
+    assert judged > 100
