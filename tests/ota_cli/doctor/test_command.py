@@ -23,7 +23,7 @@ from tests import world
 from tests.esp_image import signing
 from tests.ota_cli import configured
 from tests.ota_cli.doctor.peers import answers, full_port, silent, tcp_server
-from tests.ota_cli.doctor.provoking import PROVOKED, doctor
+from tests.ota_cli.doctor.provoking import PROVOKED, doctor, provokes
 from tests.ota_cli.processes import COMMAND, refused, server
 from tests.ota_cli.strange_board import dribbling
 
@@ -216,3 +216,12 @@ def test_passwords_in_a_url_are_not_shown() -> None:
     assert code == 1
     assert "sesame" not in "\n".join(lines)
     assert f"http://{address}/attest" in lines[0]
+
+
+def test_a_test_that_does_not_provoke_what_it_names_fails(certs: Path) -> None:
+    @provokes("agent-ca-ok", "agent-ca-is-key")
+    def provoking_half() -> None:
+        doctor("--agent-ca", certs / "ca.der")
+
+    with pytest.raises(AssertionError, match="not provoked: \\['agent-ca-is-key'\\]"):
+        provoking_half()
