@@ -2,9 +2,17 @@
 but itself. No clock here: times are given."""
 
 from ipaddress import IPv6Address
+from typing import Protocol
 
 # Addresses remembered before those are forgotten that have been quiet.
 _REMEMBERED = 20_000
+
+
+class Rate(Protocol):
+    """How often, whoever counts it."""
+
+    def take(self, address: str, now: float) -> bool:
+        """Whether it may, once more. address: as `counted_as` has it."""
 
 
 class AddressRate:

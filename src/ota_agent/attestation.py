@@ -13,6 +13,17 @@ from itertools import takewhile
 
 from ota_agent.attestation_access import OPEN_ACCESS, Access
 from ota_agent.circuit_breaker import CircuitBreaker
+from ota_agent.counts import (
+    ACCEPTED,
+    CERTIFICATE,
+    CHALLENGE,
+    EVIDENCE,
+    NOT_ASKED,
+    REFUSED,
+    UNAVAILABLE,
+    WITHDRAWN,
+    Row,
+)
 from ota_agent.http_pool import Exchange, HttpPool
 
 # Enough to keep several of its workers busy; whoever comes later waits for a turn.
@@ -56,10 +67,17 @@ Replied = Callable[[Reply], None]
 
 class AttestationClient:
     """url: where to POST. timeout_s: for everything from waiting for a turn to the end of the
-    answer, three attempts included. access: how challenges and evidence are asked about. Made in
-    a running event loop; `close` it there."""
+    answer, three attempts included. access: how challenges and evidence are asked about. counts:
+    where questions are counted. Made in a running event loop; `close` it there."""
 
-    def __init__(self, url: str, timeout_s: float, access: Access = OPEN_ACCESS) -> None:
+    def __init__(
+        self,
+        url: str,
+        timeout_s: float,
+        access: Access = OPEN_ACCESS,
+        counts: Row | None = None,
+    ) -> None:
+        self._counts = counts if counts is not None else Row()
         self._loop = asyncio.get_running_loop()
         self._timeout_s = timeout_s
         self._access = access
@@ -75,11 +93,11 @@ class AttestationClient:
         """Is the board with this certificate (PEM) accepted? answered is called once, unless the
         question is cancelled; never before this returns."""
         request = self._pool.post_request(pem)
-        return self._ask(request, partial(_tell, answered), _ATTEMPTS)
+        return self._ask(CERTIFICATE, request, partial(_tell, answered), _ATTEMPTS)
 
     def challenge(self, replied: Replied) -> "Question | None":
         """A nonce for one board. replied: as for `ask`."""
-        return self._ask_with_access(self._challenge, replied, _ATTEMPTS)
+        return self._ask_with_access(CHALLENGE, self._challenge, replied, _ATTEMPTS)
 
     def attest(self, evidence: bytes, channel: str, replied: Replied) -> "Question | None":
         """Is this evidence good? channel: SHA-256 of the agent's certificate (DER) that the board
@@ -88,24 +106,26 @@ class AttestationClient:
             f"{self._access.headers}Content-Type: application/eat+cwt\r\nOTA-Channel: {channel}\r\n"
         )
         request = self._pool.target.request("POST", "/attest", headers, evidence)
-        return self._ask_with_access(request, replied, 1)
+        return self._ask_with_access(EVIDENCE, request, replied, 1)
 
     def _ask_with_access(
-        self, request: bytes, replied: Replied, attempts: int
+        self, kind: int, request: bytes, replied: Replied, attempts: int
     ) -> "Question | None":
         if self._access.refusal:
+            self._counts.question_ended(kind, NOT_ASKED)
             self._loop.call_soon(replied, Reply(0, self._access.refusal))
             return None
-        return self._ask(request, replied, attempts)
+        return self._ask(kind, request, replied, attempts)
 
-    def _ask(self, request: bytes, replied: Replied, attempts: int) -> "Question | None":
+    def _ask(self, kind: int, request: bytes, replied: Replied, attempts: int) -> "Question | None":
         now = self._loop.time()
         permit = self._breaker.permit(now)
         if not permit:
+            self._counts.question_ended(kind, NOT_ASKED)
             reason = f"{self._failure} ({self._breaker.failures} times in a row, not asked again)"
             self._loop.call_soon(replied, Reply(0, reason))
             return None
-        question = Question(self, self._pool, request, permit, replied, attempts)
+        question = Question(self, self._pool, kind, request, permit, replied, attempts)
         self._open[question] = now + self._timeout_s
         if self._timer is None:
             self._timer = self._loop.call_later(_OVERDUE_S, self._look_for_overdue)
@@ -132,19 +152,33 @@ class AttestationClient:
 
     # For the questions
 
-    def withdrawn(self, question: "Question") -> None:
+    def withdrawn(self, question: "Question", result: int) -> None:
         del self._open[question]
+        self._counts.question_ended(question.kind, result)
         self._breaker.gave_up(question.permit)
 
     def judge(self, question: "Question", status: int, failure: str) -> str:
         """What the end of a question means for the next; why it is none, if it is none."""
-        del self._open[question]
+        now = self._loop.time()
+        self._count(question, status if not failure else 0, now)
         if failure or status in _OUT_OF_SERVICE:
             self._failure = failure or f"status {status}"
-            self._breaker.failed(question.permit, self._loop.time())
+            self._breaker.failed(question.permit, now)
+            self._counts.breaker_is(is_open=self._breaker.is_open)
             return self._failure
         self._breaker.succeeded()
+        self._counts.breaker_is(is_open=False)
         return ""
+
+    def _count(self, question: "Question", status: int, now: float) -> None:
+        asked = self._open.pop(question) - self._timeout_s
+        if status == 200:
+            result = ACCEPTED
+        elif status in (401, 403):
+            result = REFUSED
+        else:
+            result = UNAVAILABLE
+        self._counts.question_ended(question.kind, result, now - asked)
 
 
 class Question:
@@ -154,11 +188,13 @@ class Question:
         self,
         client: AttestationClient,
         pool: HttpPool,
+        kind: int,
         request: bytes,
         permit: int,
         replied: Replied,
         attempts: int,
     ) -> None:
+        self.kind = kind
         self.permit = permit
         self._client = client
         self._pool = pool
@@ -177,9 +213,7 @@ class Question:
 
     def cancel(self) -> None:
         """Nobody waits for the answer any more."""
-        if self._replied is not None:
-            self._close()
-            self._client.withdrawn(self)
+        self._withdraw(WITHDRAWN)
 
     def expire(self, timeout_s: float) -> None:
         """It has taken too long. Where it never had a turn that is no failure of the server's:
@@ -188,7 +222,7 @@ class Question:
         if replied is None:
             return
         if self._attempts == 1 and exchange is not None and not exchange.has_turn:
-            self.cancel()
+            self._withdraw(UNAVAILABLE)
             replied(Reply(0, f"no turn within {timeout_s:g} s"))
         else:
             self._end(0, f"no answer within {timeout_s:g} s", None)
@@ -211,6 +245,11 @@ class Question:
             replied(Reply(0, failure))
         else:
             replied(Reply(status, "", exchange.content_type, exchange.body))
+
+    def _withdraw(self, result: int) -> None:
+        if self._replied is not None:
+            self._close()
+            self._client.withdrawn(self, result)
 
     def _close(self) -> None:
         """Nothing is under way any more."""

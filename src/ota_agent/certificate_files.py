@@ -44,6 +44,11 @@ class CertificateFiles:
         evidence is bound to."""
         return self._channel
 
+    @property
+    def content(self) -> bytes:
+        """Of the certificate's file, as it was last loaded."""
+        return self._certificate
+
     def refresh(self) -> None:
         """Load them if they have changed. While they do not fit together (one of the two is
         still to be replaced, say), the ones there are go on being used, and one line says so."""

@@ -23,6 +23,7 @@ from ota_agent import http_answer
 from ota_agent.address_rate import counted_as
 from ota_agent.attestation import Question, Reply
 from ota_agent.byte_range import NotSatisfiable, Selection, select_bytes
+from ota_agent.counts import ATTESTING, CONVERSING
 from ota_agent.errors import PeerError
 from ota_agent.firmware import Firmware
 from ota_agent.http_answer import answer, problem
@@ -105,6 +106,21 @@ class Conversation:
         if self._is_reading and not self._session.identified:
             self._part(self._service.settings.closing_timeout_s)
 
+    @property
+    def board(self) -> str | None:
+        """Its name, where a verdict has told it."""
+        return self._verdict.device if self._verdict is not None else None
+
+    @property
+    def firmware(self) -> Firmware | None:
+        """What it was last offered."""
+        return self._firmware
+
+    @property
+    def bytes_sent(self) -> int:
+        """Of firmware, of all its requests."""
+        return self._bytes_before + (self._transfer.sent if self._transfer is not None else 0)
+
     def account(self) -> dict[str, object]:
         """For the log: what is known of the board and what it got."""
         verdict, firmware = self._verdict, self._firmware
@@ -118,7 +134,7 @@ class Conversation:
             "claims": verdict.claims if verdict is not None else None,
             "firmware": firmware.name if firmware is not None else None,
             "range": self._range,
-            "bytes": self._bytes_before + (self._transfer.sent if self._transfer else 0),
+            "bytes": self.bytes_sent,
         }
 
     def close(self) -> None:
@@ -253,6 +269,7 @@ class Conversation:
             text = "too many challenges from this address"
             self._complain(429, text, _RETRY_UNAVAILABLE, "too-many")
         elif self._may_ask():
+            self._session.enter(ATTESTING)
             self._question = self._service.attestation.challenge(
                 partial(self._replied, self._challenged)
             )
@@ -267,7 +284,11 @@ class Conversation:
 
     def _replied(self, then: Callable[[Reply], None], reply: Reply) -> None:
         self._question = None
-        self._session.attempt(partial(then, reply))
+        self._session.attempt(partial(self._take_reply, then, reply))
+
+    def _take_reply(self, then: Callable[[Reply], None], reply: Reply) -> None:
+        self._session.enter(CONVERSING)
+        then(reply)
 
     def _challenged(self, reply: Reply) -> None:
         try:
@@ -279,6 +300,7 @@ class Conversation:
             self._cannot_attest(reply.failure or f"status {reply.status}")
             return
         self._session.identified = False
+        self._service.counts.challenge_given()
         self.outcome, self.reason = "closed-by-board", "closed after its challenge"
         headers = f"{_NOT_KEPT}Content-Type: application/octet-stream\r\n"
         self._reply(answer(200, headers, nonce, is_last=self._is_last))
@@ -295,6 +317,7 @@ class Conversation:
             self._cannot_attest("the agent's own certificate is in no known form")
         elif self._may_ask():
             self._session.identified = True
+            self._session.enter(ATTESTING)
             self._question = self._service.attestation.attest(
                 request.body, self._channel, partial(self._replied, self._judged)
             )
@@ -418,6 +441,7 @@ class Conversation:
             self._part(self._service.settings.idle_timeout_s)
             return
         self._session.identified = False
+        self._session.enter(CONVERSING)
         self._connection.end_transfer()
         # The deadline stays: what watched over the transfer watches until all has arrived.
         self._session.at_deadline(self._give_up_idle)

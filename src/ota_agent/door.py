@@ -3,8 +3,10 @@
 import asyncio
 import errno
 import socket
+from collections.abc import Iterable
 
 from ota_agent.admission import Admission
+from ota_agent.counts import SENDING
 from ota_agent.service import Service
 from ota_agent.session import Session, log_session
 from ota_agent.structured_log import log_event
@@ -16,6 +18,8 @@ _ACCEPT_PAUSE_S = 0.1
 _FAILURE_LINE_EVERY_S = 10.0
 # How often sessions are looked at for deadlines: one look at all is cheaper than a timer each.
 _DEADLINES_S = 0.25
+# How often what is being sent is counted: one look at all is cheaper than a count for each piece.
+_BYTES_S = 2.0
 
 
 class Door:
@@ -30,12 +34,17 @@ class Door:
         self._timer: asyncio.TimerHandle | None = None
         self._is_open = False
         self._next_failure_line = 0.0
+        self._next_bytes = 0.0
         self._empty = asyncio.Event()
 
     @property
     def sessions(self) -> int:
         """How many there are."""
         return len(self._sessions)
+
+    def all_sessions(self) -> Iterable[Session]:
+        """The oldest first. Sessions come and go between two turns of the event loop."""
+        return self._sessions
 
     def open(self) -> None:
         """Let boards in."""
@@ -72,6 +81,7 @@ class Door:
 
     def _log_failure(self, error: OSError) -> None:
         """Not at each try: a flood must not fill the log."""
+        self._service.counts.accept_failed()
         now = self._loop.time()
         if now >= self._next_failure_line:
             self._next_failure_line = now + _FAILURE_LINE_EVERY_S
@@ -108,6 +118,7 @@ class Door:
             # Reset between accept() and here.
             self._admission.leave(host)
             sock.close()
+            self._service.counts.session_ended(None, "connection-lost", 0.0)
             log_session(peer, "connection-lost", error.strerror or str(error))
             return
         self._sessions[session] = host
@@ -120,5 +131,11 @@ class Door:
         # The next time first: nothing that happens in a session may stop the clock.
         self._timer = self._loop.call_later(_DEADLINES_S, self._look_at_deadlines)
         now = self._loop.time()
+        self._service.counts.beat(now)
+        if now >= self._next_bytes:
+            self._next_bytes = now + _BYTES_S
+            for session in self._sessions:
+                if session.state == SENDING:
+                    session.count_bytes()
         for session in [each for each in self._sessions if each.deadline <= now]:
             session.expire()

@@ -30,7 +30,12 @@ class ListenError(AgentError):
 
 
 class UnfinishedError(AgentError):
-    """The agent ended while boards were still receiving."""
+    """The agent ended while so many boards were still receiving."""
+
+    def __init__(self, cut_off: int) -> None:
+        what = "1 transfer was" if cut_off == 1 else f"{cut_off} transfers were"
+        super().__init__(f"{what} cut off at shutdown")
+        self.cut_off = cut_off
 
 
 class PeerError(AgentError):

@@ -19,7 +19,16 @@ class Pace:
     def __init__(self, bytes_per_s: int) -> None:
         self._rate = bytes_per_s
         self._free_at = 0.0
-        self.sharers = 0
+        self._sharers = 0
+
+    @property
+    def sharers(self) -> int:
+        """How many there are."""
+        return self._sharers
+
+    def change_sharers(self, change: int) -> None:
+        """One more (1) or one less (-1)."""
+        self._sharers += change
 
     @property
     def turn_bytes(self) -> int:
@@ -45,7 +54,7 @@ class Pacer:
     def __init__(self, paces: "tuple[Pace, ...]") -> None:
         self._paces = paces
         for pace in paces:
-            pace.sharers += 1
+            pace.change_sharers(1)
 
     def reserve(self, wanted: int, now: float) -> tuple[int, float]:
         """How many bytes may be sent next, at most as many as wanted, and when."""
@@ -55,4 +64,4 @@ class Pacer:
     def end(self) -> None:
         """This board takes no more."""
         for pace in self._paces:
-            pace.sharers -= 1
+            pace.change_sharers(-1)

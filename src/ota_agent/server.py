@@ -2,23 +2,40 @@
 
 import asyncio
 import gc
+import logging
 import resource
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
+from dataclasses import dataclass
 
+from ota_agent.address_rate import Rate
+from ota_agent.admin import AdminPort
+from ota_agent.admin_pages import AdminPages
 from ota_agent.admission import Admission
+from ota_agent.asking import OwnSessions
 from ota_agent.attestation import AttestationClient
 from ota_agent.attestation_access import Access, read_access
 from ota_agent.certificate_files import CertificateFiles
+from ota_agent.counts import ABSENT, FINISHING, SERVING, Counts, Row
 from ota_agent.door import Door
-from ota_agent.errors import SettingsError, UnfinishedError
+from ota_agent.errors import ListenError, SettingsError, UnfinishedError
 from ota_agent.firmware_file import FirmwareFile, log_firmware
 from ota_agent.listening import open_listener
+from ota_agent.pacing import Pace
 from ota_agent.readiness import Readiness
 from ota_agent.service import Service
+from ota_agent.session_list import SessionList
 from ota_agent.settings import Settings
-from ota_agent.structured_log import log_event, log_to_stderr
+from ota_agent.structured_log import log_event, log_to_stderr, note_events
+from ota_agent.workers import CUT_OFF
 
 # How often files are looked at for changes.
 _REFRESH_S = 1.0
@@ -32,8 +49,64 @@ _COLLECT_AFTER = 50_000
 Ready = Callable[[str, int], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What an agent needs at start, every mistake in it told. most: connections at once in all;
+    most_here: in one process."""
+
+    settings: Settings
+    firmware: FirmwareFile
+    certificate: CertificateFiles
+    access: Access
+    most: int
+    most_here: int
+
+
+def prepare(settings: Settings) -> Prepared:
+    """Raises FirmwareError, CertificateError or SettingsError, each a line."""
+    firmware = FirmwareFile(settings.firmware, settings.trust)
+    certificate = CertificateFiles(settings.certificate, settings.key)
+    access = _access(settings)
+    most_here = _raise_descriptor_limit(settings.max_connections)
+    most = min(settings.max_connections, most_here * settings.workers)
+    return Prepared(settings, firmware, certificate, access, most, most_here)
+
+
+def announce(prepared: Prepared, listener: socket.socket) -> tuple[str, int]:
+    """In the log; where it listens."""
+    host, port = listener.getsockname()[:2]
+    log_firmware(
+        "listening",
+        prepared.firmware.served,
+        host=host,
+        port=port,
+        max_connections=prepared.most,
+        workers=prepared.settings.workers,
+    )
+    if prepared.access.refusal:
+        log_event("no-protocol-2", reason=prepared.access.refusal)
+    return host, port
+
+
+def open_admin_listener(settings: Settings) -> socket.socket | None:
+    """None where there is to be none, or cannot be and need not. Raises ListenError."""
+    if settings.admin is None:
+        return None
+    try:
+        listener = open_listener(*settings.admin)
+    except ListenError as error:
+        if not settings.is_admin_optional:
+            raise ListenError(f"admin port: {error}") from error
+        log_event("no-admin-port", level=logging.WARNING, reason=str(error))
+        return None
+    listener.setblocking(False)
+    host, port = listener.getsockname()[:2]
+    log_event("admin-listening", host=host, port=port)
+    return listener
+
+
 async def serve(settings: Settings, *, ready: Ready | None = None) -> None:
-    """Serve boards until SIGTERM, SIGINT or cancellation.
+    """Serve boards in this process until SIGTERM, SIGINT or cancellation.
 
     A signal lets running transfers finish, up to settings.shutdown_deadline_s; a second one
     does not. SIGHUP looks at once whether certificate or firmware have changed; every second
@@ -42,87 +115,139 @@ async def serve(settings: Settings, *, ready: Ready | None = None) -> None:
     listens, and UnfinishedError if transfers were cut off at the end.
     """
     log_to_stderr()
-    thresholds = gc.get_threshold()
-    firmware = FirmwareFile(settings.firmware, settings.trust)
-    certificate = CertificateFiles(settings.certificate, settings.key)
-    access = _access(settings)
-    most = _raise_descriptor_limit(settings.max_connections)
-    with open_listener(settings.host, settings.port) as listener:
-        listener.setblocking(False)
-        host, port = listener.getsockname()[:2]
-        log_firmware("listening", firmware.served, host=host, port=port, max_connections=most)
-        if access.refusal:
-            log_event("no-protocol-2", reason=access.refusal)
-        attestation = AttestationClient(
-            settings.dice_auth_url, settings.attestation_timeout_s, access
+    prepared = prepare(settings)
+    counts = Counts()
+    row = counts.row(0)
+    with ExitStack() as opened:
+        listener = opened.enter_context(open_listener(settings.host, settings.port))
+        admin = open_admin_listener(settings)
+        if admin is not None:
+            opened.enter_context(admin)
+        host, port = announce(prepared, listener)
+        opened.callback(note_events, None)
+        note_events(row.note_event)
+        opened.enter_context(objects_kept())
+        admission = Admission(
+            prepared.most,
+            settings.max_connections_per_address,
+            settings.accept_rate,
+            turn_away=row.turned_away,
         )
-        admission = Admission(most, settings.max_connections_per_address, settings.accept_rate)
-        readiness = Readiness()
-        service = Service(settings, certificate, firmware, attestation, readiness)
-        agent = _Agent(service, Door(service, listener, admission), admission)
-        # What there is now stays to the end: the collector need not look at it again, and
-        # sessions leave no cycles for it.
-        gc.freeze()
-        gc.set_threshold(_COLLECT_AFTER)
-        try:
-            await agent.run(lambda: ready(host, port) if ready is not None else None)
-        finally:
-            attestation.close()
-            readiness.close()
-            gc.unfreeze()
-            gc.set_threshold(*thresholds)
+        async with agent_of(prepared, listener, row, admission) as agent:
+            pages = AdminPages(
+                counts, OwnSessions(SessionList(0, agent.service, agent.door)), (host, port)
+            )
+            port_of_admin = AdminPort(admin, pages) if admin is not None else None
+            try:
+                await agent.run(lambda: ready(host, port) if ready is not None else None)
+            finally:
+                if port_of_admin is not None:
+                    await port_of_admin.close()
 
 
-class _Agent:
-    """The life of the process around its door."""
+@contextmanager
+def objects_kept() -> Iterator[None]:
+    """What there is now stays to the end: the collector need not look at it again, and sessions
+    leave no cycles for it."""
+    thresholds = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER)
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
+
+
+@asynccontextmanager
+async def agent_of(
+    prepared: Prepared,
+    listener: socket.socket,
+    row: Row,
+    admission: Admission,
+    *,
+    challenges: Rate | None = None,
+    pace: Pace | None = None,
+) -> AsyncIterator["Agent"]:
+    """One that runs in this event loop. challenges, pace: as Service has them."""
+    settings = prepared.settings
+    listener.setblocking(False)
+    attestation = AttestationClient(
+        settings.dice_auth_url, settings.attestation_timeout_s, prepared.access, row
+    )
+    readiness = Readiness()
+    service = Service(
+        settings,
+        prepared.certificate,
+        prepared.firmware,
+        attestation,
+        readiness,
+        row,
+        shared_challenges=challenges,
+        shared_pace=pace,
+    )
+    try:
+        yield Agent(service, Door(service, listener, admission), admission)
+    finally:
+        attestation.close()
+        readiness.close()
+
+
+class Agent:
+    """The life of a process around its door. service, door: its own."""
 
     def __init__(self, service: Service, door: Door, admission: Admission) -> None:
-        self._service = service
-        self._door = door
+        self.service = service
+        self.door = door
         self._admission = admission
         self._signals = 0
+        self._is_alone = False
         self._signalled = asyncio.Event()
         self._refresh = asyncio.Event()
 
-    async def run(self, started: Callable[[], None]) -> None:
-        """started is called when boards are accepted and signals are handled."""
-        self._door.open()
+    async def run(self, started: Callable[[], None], alone: int | None = None) -> None:
+        """started is called when boards are accepted and signals are handled. alone: in a worker,
+        a descriptor that becomes readable when nobody watches it any more."""
+        loop = asyncio.get_running_loop()
+        self.door.open()
+        self.service.counts.live(SERVING, loop.time())
         background = (
             asyncio.create_task(self._watch_files()),
             asyncio.create_task(self._tell_turned_away()),
         )
         try:
-            with self._handle_signals():
+            with self._handle_signals() if alone is None else self._handle_as_worker(alone):
                 started()
                 await self._signalled.wait()
-                self._door.close()
+                self.door.close()
                 await self._finish_sessions()
         finally:
             for task in background:
                 task.cancel()
-            self._door.close()
-            self._door.cancel_all()
+            self.door.close()
+            self.door.cancel_all()
+            self.service.counts.live(ABSENT, 0.0)
             self._log_turned_away()
 
     async def _finish_sessions(self) -> None:
         """Wait for boards that have identified themselves, no longer than the deadline."""
-        self._service.is_finishing = True
-        self._door.finish_sessions()
-        if not self._door.sessions:
+        self.service.is_finishing = True
+        self.service.counts.live(FINISHING, asyncio.get_running_loop().time())
+        self.door.finish_sessions()
+        if not self.door.sessions:
             return
-        deadline_s = self._service.settings.shutdown_deadline_s
-        log_event("finishing", sessions=self._door.sessions, deadline_s=deadline_s)
+        deadline_s = self.service.settings.shutdown_deadline_s
+        log_event("finishing", sessions=self.door.sessions, deadline_s=deadline_s)
         again = asyncio.create_task(self._signalled_again())
-        finished = asyncio.create_task(self._door.wait_until_empty())
+        finished = asyncio.create_task(self.door.wait_until_empty())
         await asyncio.wait(
             (again, finished), timeout=deadline_s, return_when=asyncio.FIRST_COMPLETED
         )
         again.cancel()
         finished.cancel()
-        cut_off = self._door.cancel_all()
+        cut_off = self.door.cancel_all()
         if cut_off:
-            what = "1 transfer was" if cut_off == 1 else f"{cut_off} transfers were"
-            raise UnfinishedError(f"{what} cut off at shutdown")
+            raise UnfinishedError(cut_off)
 
     async def _signalled_again(self) -> None:
         while self._signals < 2:
@@ -135,8 +260,8 @@ class _Agent:
                 async with asyncio.timeout(_REFRESH_S):
                     await self._refresh.wait()
             self._refresh.clear()
-            self._service.certificate.refresh()
-            self._service.firmware.refresh()
+            self.service.certificate.refresh()
+            self.service.firmware.refresh()
 
     async def _tell_turned_away(self) -> None:
         while True:
@@ -148,15 +273,36 @@ class _Agent:
         if counts:
             log_event("turned-away", **counts)
 
+    def _handle_signals(self) -> AbstractContextManager[None]:
+        return self._handle(
+            {
+                signal.SIGTERM: self._signal,
+                signal.SIGINT: self._signal,
+                signal.SIGHUP: self._refresh.set,
+            }
+        )
+
     @contextmanager
-    def _handle_signals(self) -> Iterator[None]:
+    def _handle_as_worker(self, alone: int) -> Iterator[None]:
+        """A terminal and systemd tell all processes of a group, and so does who watches: that a
+        signal comes twice is no impatience. Who watches says so by a signal of its own."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(alone, self._alone, alone)
+        handlers = {
+            signal.SIGTERM: self._end,
+            signal.SIGINT: self._end,
+            signal.SIGHUP: self._refresh.set,
+            CUT_OFF: self._cut_off,
+        }
+        with self._handle(handlers):
+            yield
+        loop.remove_reader(alone)
+
+    @contextmanager
+    def _handle(self, handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         handled = []
-        for number, handler in (
-            (signal.SIGTERM, self._signal),
-            (signal.SIGINT, self._signal),
-            (signal.SIGHUP, self._refresh.set),
-        ):
+        for number, handler in handlers.items():
             # Signals reach the main thread only; elsewhere the caller cancels the task.
             with suppress(ValueError, RuntimeError):
                 loop.add_signal_handler(number, handler)
@@ -170,6 +316,19 @@ class _Agent:
     def _signal(self) -> None:
         self._signals += 1
         self._signalled.set()
+
+    def _end(self) -> None:
+        if not self._signals or self._is_alone:
+            self._signal()
+
+    def _cut_off(self) -> None:
+        self._signals += 1
+        self._signal()
+
+    def _alone(self, alone: int) -> None:
+        asyncio.get_running_loop().remove_reader(alone)
+        self._end()
+        self._is_alone = True
 
 
 def _access(settings: Settings) -> Access:

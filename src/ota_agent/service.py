@@ -1,10 +1,11 @@
 """What all sessions of an agent share."""
 
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 
-from ota_agent.address_rate import AddressRate
+from ota_agent.address_rate import AddressRate, Rate
 from ota_agent.attestation import AttestationClient
 from ota_agent.certificate_files import CertificateFiles
+from ota_agent.counts import Row
 from ota_agent.firmware_file import FirmwareFile
 from ota_agent.pacing import Pace, Pacer
 from ota_agent.readiness import Readiness
@@ -19,22 +20,26 @@ class Service:
     """settings: as the agent was started with; certificate, firmware: the files, each the last
     that was valid; attestation: who says whether a board is one of ours; readiness: the sockets
     that are waited for; is_finishing: the agent is about to end, nobody is kept. Besides these
-    the bandwidth of all boards together, which their pacers take from. Its owner closes
-    attestation and readiness."""
+    the bandwidth of all boards together, which their pacers take from. counts: what happens.
+    shared_challenges, shared_pace: where limits hold for several processes; None: for this one.
+    Its owner closes attestation and readiness."""
 
     settings: Settings
     certificate: CertificateFiles
     firmware: FirmwareFile
     attestation: AttestationClient
     readiness: Readiness
+    counts: Row = field(default_factory=Row)
     is_finishing: bool = False
-    challenges: AddressRate = field(init=False)
+    challenges: Rate = field(init=False)
     _total: Pace | None = field(init=False)
+    shared_challenges: InitVar[Rate | None] = None
+    shared_pace: InitVar[Pace | None] = None
 
-    def __post_init__(self) -> None:
-        self.challenges = AddressRate(self.settings.challenge_rate, CHALLENGE_BURST_S)
-        rate = self.settings.bandwidth
-        self._total = Pace(rate) if rate is not None else None
+    def __post_init__(self, shared_challenges: Rate | None, shared_pace: Pace | None) -> None:
+        rate, bandwidth = self.settings.challenge_rate, self.settings.bandwidth
+        self.challenges = shared_challenges or AddressRate(rate, CHALLENGE_BURST_S)
+        self._total = shared_pace or (Pace(bandwidth) if bandwidth is not None else None)
 
     @property
     def has_room(self) -> bool:

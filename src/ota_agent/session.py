@@ -27,6 +27,7 @@ from dice import certificate
 from ota_agent.attestation import Answer, Question
 from ota_agent.board_identity import NOBODY, identity_of
 from ota_agent.conversation import Conversation
+from ota_agent.counts import ATTESTING, CONVERSING, GREETING, PARTING, SENDING, STATES
 from ota_agent.errors import PeerError
 from ota_agent.farewell import CLOSING_BYTES, Farewell
 from ota_agent.firmware import Firmware
@@ -79,7 +80,10 @@ class Session:
         self._is_parting = False
         self._is_over = False
         self._outcome, self._reason = "cancelled", "the agent is shutting down"
+        self._counted_bytes = 0
         self.identified = False
+        # One of counts.STATES, by its place.
+        self.state = GREETING
         # The state: what to do when the socket is ready (None: nothing) for these events, and at
         # the deadline.
         self._go_on: Callable[[], None] | None = self._greet
@@ -89,11 +93,57 @@ class Session:
         self.deadline = math.inf
         self.allow("handshake", service.settings.handshake_timeout_s)
         service.readiness.add(self._connection.descriptor, self.ready)
+        service.counts.session_began()
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing of it is left but this."""
+        return self._is_over
+
+    @property
+    def started(self) -> float:
+        """When, of the event loop's time."""
+        return self._started
 
     @property
     def host(self) -> str:
         """The board's address."""
         return self._peer.rpartition(":")[0].strip("[]")
+
+    def enter(self, state: int) -> None:
+        """It is in another state of counts.STATES from now on."""
+        self._service.counts.session_moved(self.state, state)
+        self.state = state
+
+    def count_bytes(self) -> None:
+        """Count what has been sent since this was last called."""
+        sent = self._bytes()
+        self._service.counts.sent_bytes(sent - self._counted_bytes)
+        self._counted_bytes = sent
+
+    def describe(self, now: float) -> dict[str, object]:
+        """For who watches the agent; what is known, and how far it is. Not when it is over."""
+        transfer, conversation = self._transfer, self._conversation
+        if conversation is not None:
+            board, firmware = conversation.board, conversation.firmware
+        else:
+            board, firmware = self._board.root_key_id, self._firmware
+        taken = total = rate = None
+        if transfer is not None and self.state in (SENDING, PARTING):
+            taken = max(0, transfer.sent - self._connection.unacknowledged_bytes())
+            total = transfer.total
+            rate = taken / max(now - transfer.started, 1e-3)
+        return {
+            "peer": self._peer,
+            "board": board,
+            "protocol": self._protocol if conversation is None else 2,
+            "state": STATES[self.state],
+            "firmware": firmware.name if firmware is not None else None,
+            "bytes": taken or 0,
+            "total": total,
+            "bytes_per_s": round(rate or 0.0, 1),
+            "age_s": round(now - self._started, 3),
+        }
 
     # Driven from outside
 
@@ -180,6 +230,7 @@ class Session:
 
     def _converse(self, first: bytes) -> None:
         self._connection.answer_at_once()
+        self.enter(CONVERSING)
         self._conversation = Conversation(self, self._service, self._connection, self._channel)
         self._conversation.begin(first)
 
@@ -197,6 +248,7 @@ class Session:
 
     def _attest(self, presented: bytes) -> None:
         self._go_on = None
+        self.enter(ATTESTING)
         self.deadline = math.inf
         self.identified = True
         self._board = identity_of(presented)
@@ -239,6 +291,7 @@ class Session:
     def send(self, transfer: Transfer, done: Callable[[], None]) -> None:
         """Send all of it, to a board that takes it fast enough; done is called then."""
         self._transfer = transfer
+        self.enter(SENDING)
         self._go_on = partial(self._send, transfer, done)
         self.wait(self._service.settings.idle_timeout_s, partial(self._judge, transfer))
         self._send(transfer, done)
@@ -324,6 +377,7 @@ class Session:
         nothing until then."""
         self._outcome, self._reason = outcome, reason
         self._is_parting = True
+        self.enter(PARTING)
         # A board that takes nothing does not let us end either: what watched over the transfer
         # goes on watching. One that was given nothing has so long.
         if self._transfer is None:
@@ -389,6 +443,12 @@ class Session:
             self._conversation = None
         self._ended(self)
 
+    def _bytes(self) -> int:
+        """Of firmware, given to the kernel."""
+        if self._conversation is not None:
+            return self._conversation.bytes_sent
+        return self._transfer.sent if self._transfer is not None else 0
+
     def _log(self) -> None:
         seconds = self._loop.time() - self._started
         if self._conversation is not None:
@@ -400,8 +460,14 @@ class Session:
                 "key_id": self._board.key_id,
                 "root_key_id": self._board.root_key_id,
                 "firmware": firmware.name if firmware is not None else None,
-                "bytes": self._transfer.sent if self._transfer is not None else 0,
+                "bytes": self._bytes(),
             }
+        counts = self._service.counts
+        self.count_bytes()
+        counts.session_left(self.state)
+        counts.session_ended(
+            self._protocol if self._conversation is None else 2, self._outcome, seconds
+        )
         log_session(self._peer, self._outcome, self._reason, seconds, about)
 
     # Deadlines

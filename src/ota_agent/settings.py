@@ -22,13 +22,16 @@ LEAST_BANDWIDTH = 1024
 LEAST_SEND_BUFFER_BYTES = 4096
 # The kernel doubles it, and takes an int of C (socket(7)).
 MOST_SEND_BUFFER_BYTES = 1 << 30
+MOST_WORKERS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """firmware, certificate, key: files; the two last PEM, the certificate with its chain.
     dice_auth_url: where certificates are POSTed. trust: whose firmware is served.
-    host, port: where boards connect; port 0 takes a free one.
+    host, port: where boards connect; port 0 takes a free one. workers: processes that serve them,
+    1 to 64. admin: host and port where people and programs ask about the agent; None: nowhere.
+    is_admin_optional: where that address cannot be had, boards are served without it.
 
     Seconds: for the TLS handshake, for the whole certificate to arrive, for the attestation
     server's verdict, for a board to take anything at all while firmware is sent, for it to close
@@ -53,6 +56,9 @@ class Settings:
     trust: Trust = field(default_factory=Trust)
     host: str = "0.0.0.0"
     port: int = 4433
+    workers: int = 1
+    admin: tuple[str, int] | None = None
+    is_admin_optional: bool = False
     handshake_timeout_s: float = 20.0
     certificate_timeout_s: float = 10.0
     attestation_timeout_s: float = 10.0
@@ -78,6 +84,10 @@ class Settings:
         _check_url(self.dice_auth_url)
         if not 0 <= self.port <= 65535:
             raise SettingsError(f"port {self.port}: expected 0 to 65535")
+        if not 1 <= self.workers <= MOST_WORKERS:
+            raise SettingsError(f"workers {self.workers}: expected 1 to {MOST_WORKERS}")
+        if self.admin is not None and not 0 <= self.admin[1] <= 65535:
+            raise SettingsError(f"admin port {self.admin[1]}: expected 0 to 65535")
         for each in fields(self):
             if each.name.endswith("_s") and each.name != "least_bytes_per_s":
                 self._check_least(each.name, 0, "more than 0 seconds", exclusive=True)

@@ -28,7 +28,7 @@ class Progress(Enum):
 class Transfer:
     """sent: bytes given to the kernel so far. pacer: None where no bandwidth limit holds.
     first, end: the part to send; end None: to the image's. later: after Progress.LATER, the time
-    to go on at."""
+    to go on at. started: when it began."""
 
     def __init__(
         self,
@@ -41,6 +41,7 @@ class Transfer:
     ) -> None:
         self.sent = 0
         self.later = 0.0
+        self.started = now
         self._connection = connection
         self._image, self._records = firmware.image, firmware.records
         if first or end is not None:
@@ -53,6 +54,11 @@ class Transfer:
         self._taken = 0
         self._left = 0
         self._slow_from = now + _SLOW_S
+
+    @property
+    def total(self) -> int:
+        """How many bytes it is to send."""
+        return len(self._image)
 
     def go_on(self, now: float) -> Progress:
         """Send what the socket takes, but no more than a turn. Raises OSError, and one of

@@ -34,6 +34,32 @@ def is_host(text: str) -> bool:
     return bool(text) and text.isprintable() and not any(c in " /@[]" for c in text)
 
 
+def admin_option(name: str, default: str) -> Callable[[Any], Any]:
+    """An option that takes an Address, or None for `off`."""
+    return click.option(
+        name,
+        default=default,
+        show_default=True,
+        metavar="[HOST:]PORT",
+        callback=_parse_admin,
+        help="Address for /metrics, /healthz and /sessions (HTTP); a port alone: on this machine"
+        " only; off: none.",
+    )
+
+
+def _parse_admin(ctx: click.Context, param: click.Parameter, value: str) -> Address | None:
+    if value == "off":
+        return None
+    if value.isascii() and value.isdecimal():
+        value = f"127.0.0.1:{value}"
+    try:
+        return _parse(ctx, param, value)
+    except click.BadParameter:
+        raise click.BadParameter(
+            f"{value!r}: expected [HOST:]PORT, as 127.0.0.1:4434, or off"
+        ) from None
+
+
 def _parse(ctx: click.Context, param: click.Parameter, value: str) -> Address:
     host, colon, port = value.rpartition(":")
     digits = port.isascii() and port.isdecimal() and len(port) <= 5

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import click
+from click.core import ParameterSource
 
 from ota_agent.errors import AgentError, SettingsError
 from ota_agent.firmware import Trust
@@ -16,11 +17,12 @@ from ota_agent.settings import (
     LEAST_BANDWIDTH,
     LEAST_SEND_BUFFER_BYTES,
     MOST_SEND_BUFFER_BYTES,
+    MOST_WORKERS,
     Settings,
     from_environment,
 )
 from ota_cli import output
-from ota_cli.addresses import Address, is_host, listen_option
+from ota_cli.addresses import Address, admin_option, is_host, listen_option
 from ota_cli.agent_init import init, renew
 from ota_cli.errors import EXIT_REFUSED, EXIT_USAGE, CommandError
 from ota_cli.trusted_key import digest_of
@@ -137,6 +139,14 @@ def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--key", type=_FILE, help="Its private key, PEM [env: SERVER_KEY_PATH].")
 @click.option("--dice-auth-url", metavar="URL", help="Attestation server [env: DICE_AUTH_URL].")
 @listen_option("--listen", "0.0.0.0:4433")
+@admin_option("--admin", "127.0.0.1:4434")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, MOST_WORKERS),
+    default=_DEFAULTS["workers"],
+    show_default=True,
+    help="Processes that serve boards; limits hold for all together.",
+)
 @click.option(
     "--trust",
     multiple=True,
@@ -183,6 +193,7 @@ def agent(
     key: Path | None,
     dice_auth_url: str | None,
     listen: Address,
+    admin: Address | None,
     trust: tuple[str, ...],
     allow_unsigned: bool,
     watch: str | None,
@@ -207,6 +218,7 @@ def agent(
     def ready(host: str, port: int) -> None:
         output.ready_line(f"OTA agent listening on {host}:{port}")
 
+    is_default = context.get_parameter_source("admin") is ParameterSource.DEFAULT
     try:
         settings = from_environment(
             firmware=firmware,
@@ -215,6 +227,8 @@ def agent(
             dice_auth_url=dice_auth_url,
             host=listen.host,
             port=listen.port,
+            admin=admin,
+            is_admin_optional=is_default,
             trust=Trust([digest_of(each) for each in trust] or None, allow_unsigned),
             **more,
         )
@@ -222,7 +236,12 @@ def agent(
             raise SettingsError(
                 f"attestation server {settings.dice_auth_url!r}: no host can have that name"
             )
-        asyncio.run(serve(settings, ready=ready))
+        if settings.workers == 1:
+            asyncio.run(serve(settings, ready=ready))
+        else:
+            from ota_agent.worker_server import serve_with_workers
+
+            serve_with_workers(settings, ready=ready)
     except AgentError as error:
         code = EXIT_USAGE if isinstance(error, SettingsError) else EXIT_REFUSED
         raise CommandError(str(error), code) from None
