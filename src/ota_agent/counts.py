@@ -169,16 +169,17 @@ class Row:
 
 
 class Counts:
-    """workers: how many rows. Made before the workers are; each then takes its `row`."""
+    """Made before the workers are; each then takes its `row`. One more row is for who watches
+    them."""
 
     def __init__(self, workers: int = 1) -> None:
         self.workers = workers
         # Of this agent, as time.time has it.
         self.started = time.time()
-        self._values = memoryview(mmap.mmap(-1, workers * _WIDTH * _VALUE_BYTES)).cast("d")
+        self._values = memoryview(mmap.mmap(-1, (workers + 1) * _WIDTH * _VALUE_BYTES)).cast("d")
 
     def row(self, worker: int) -> Row:
-        """Of worker number 0, 1, ..."""
+        """Of worker number 0, 1, ...; the one after the last for who watches them."""
         return Row(self._values[worker * _WIDTH : (worker + 1) * _WIDTH])
 
     def worker_died(self, worker: int, *, is_ending: bool) -> None:

@@ -127,7 +127,7 @@ class _Agent(Collector):
         yield firmware
         yield _counter(
             "ota_agent_firmware_load_failures",
-            "Times that a worker found firmware it cannot serve, and went on with what it had",
+            "Times that a process found firmware it cannot serve, and went on with what it had",
             counts.total("firmware_failures"),
         )
         expiry = GaugeMetricFamily(
@@ -139,7 +139,7 @@ class _Agent(Collector):
         yield expiry
         yield _counter(
             "ota_agent_certificate_load_failures",
-            "Times that a worker found a certificate or key it cannot use, and went on with what"
+            "Times that a process found a certificate or key it cannot use, and went on with what"
             " it had",
             counts.total("certificate_failures"),
         )

@@ -42,6 +42,8 @@ def serve_with_workers(settings: Settings, *, ready: Ready | None = None) -> Non
     with ExitStack() as opened:
         shared = _Shared(prepared, opened)
         where = announce(prepared, shared.listeners[0])
+        opened.callback(note_events, None)
+        note_events(shared.counts.row(settings.workers).note_event)
         # What there is now is never changed, and so stays in memory once for all.
         gc.collect()
         opened.enter_context(objects_kept())
