@@ -12,6 +12,7 @@ import hashlib
 import mmap
 import os
 import secrets
+import time
 from typing import Any
 
 from ota_agent.address_rate import Rate
@@ -26,7 +27,10 @@ _COUNT_BYTES = 4
 _TIME_BYTES = 8
 # Whoever holds the lock needs some microseconds. If it is stopped in these, or its turn is over,
 # the others go on: a limit that is not quite exact is better than an agent that stands still.
-_TRIES = 200
+_PATIENCE_S = 0.002
+_BETWEEN_TRIES_S = 50e-6
+# Then for so long nobody waits for it again.
+_GIVEN_UP_S = 1.0
 
 
 class SharedLimits:
@@ -187,17 +191,28 @@ class _Lock:
     def __init__(self) -> None:
         self._file = os.memfd_create("limits", os.MFD_CLOEXEC)
         self._depth = 0
+        self._given_up_until = 0.0
 
     def take(self) -> None:
         self._depth += 1
-        if self._depth > 1:
+        if self._depth > 1 or self._try():
             return
-        for _ in range(_TRIES):
-            try:
-                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        began = now = time.monotonic()
+        if now < self._given_up_until:
+            return
+        while now - began < _PATIENCE_S:
+            time.sleep(_BETWEEN_TRIES_S)
+            if self._try():
                 return
-            except OSError:
-                os.sched_yield()
+            now = time.monotonic()
+        self._given_up_until = now + _GIVEN_UP_S
+
+    def _try(self) -> bool:
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
 
     def give_back(self) -> None:
         self._depth -= 1

@@ -167,6 +167,8 @@ class Scenario:
                 attestation,
                 "--listen",
                 "127.0.0.1:0",
+                "--admin",
+                "off",
             ),
         )
         self._say(f"OTA agent at {address}, serves thermo 2.0.0")
