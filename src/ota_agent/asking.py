@@ -17,6 +17,8 @@ from typing import Any, Protocol
 from ota_agent.session_list import Line, Overview, SessionList
 
 _PATIENCE_S = 0.9
+# Of these, for descriptions; the rest is for their way.
+_DESCRIBING_S = 0.5
 # What an answer may have at most: a line is some 300 bytes, names in it have bounds.
 _MOST_LINE_BYTES = 4096
 _MOST_OVERVIEW_BYTES = 1 << 20
@@ -174,7 +176,7 @@ class Answering:
             sock.setblocking(False)
             async with asyncio.timeout(_PATIENCE_S):
                 head = self._sessions.overview().encode() + b"\n"
-                lines = await self._sessions.lines(limit)
+                lines = await self._sessions.lines(limit, _DESCRIBING_S)
                 await self._loop.sock_sendall(sock, head)
                 for at in range(0, len(lines), _LINES_A_WRITE):
                     some = lines[at : at + _LINES_A_WRITE]

@@ -6,6 +6,7 @@ their turns between.
 
 import asyncio
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,8 +20,8 @@ from ota_agent.firmware import Firmware
 from ota_agent.service import Service
 from ota_agent.session import Session
 
-# Some 0.5 ms.
-_DESCRIBED_A_TURN = 50
+# Some 2 ms.
+_DESCRIBED_A_TURN = 300
 _encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
 
 # (0 if it is sending, else 1; when it began, of the monotonic clock; its description, JSON).
@@ -64,14 +65,17 @@ class SessionList:
             self._door.sessions, describe_firmware(self._service.firmware.served), self._expiry
         )
 
-    async def lines(self, limit: int) -> list[Line]:
+    async def lines(self, limit: int, within_s: float = math.inf) -> list[Line]:
         """So many at most: those that are sending first, of these and of the others the oldest
-        first."""
+        first. within_s: how long they are looked for; fewer are better than none in time."""
         loop = asyncio.get_running_loop()
+        until = loop.time() + within_s
         found: list[Line] = []
         for at, session in enumerate(self._choose(limit)):
             if at % _DESCRIBED_A_TURN == _DESCRIBED_A_TURN - 1:
                 await asyncio.sleep(0)
+                if loop.time() > until:
+                    break
             if not session.is_over:
                 described = {"worker": self._worker, **session.describe(loop.time())}
                 order = 0 if session.state == SENDING else 1

@@ -58,3 +58,32 @@ def test_the_least_that_an_option_takes_the_settings_take_as_well(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, least: str
 ) -> None:
     assert "No such file" in complaint(tmp_path, capsys, option, least, code=1)
+
+
+@pytest.mark.parametrize(
+    ("option", "wrong", "expected"),
+    [
+        ("--workers", "0", "1<=x<=64"),
+        ("--workers", "65", "1<=x<=64"),
+        ("--workers", "two", "integer"),
+        ("--admin", "", "expected [HOST:]PORT, as 127.0.0.1:4434, or off"),
+        ("--admin", "localhost", "expected [HOST:]PORT"),
+        ("--admin", "65536", "expected [HOST:]PORT"),
+        ("--admin", "::1", "expected [HOST:]PORT"),
+        ("--admin", "http://127.0.0.1:4434", "expected [HOST:]PORT"),
+        ("--admin", "-1", "expected [HOST:]PORT"),
+    ],
+)
+def test_workers_and_admin_addresses_that_cannot_be_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, wrong: str, expected: str
+) -> None:
+    text = complaint(tmp_path, capsys, option, wrong, code=2)
+    assert f"'{option}'" in text
+    assert expected in text
+
+
+@pytest.mark.parametrize("admin", ["off", "0", "127.0.0.1:0", "[::1]:0", "localhost:4434"])
+def test_admin_addresses_that_can_be_are_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], admin: str
+) -> None:
+    assert "No such file" in complaint(tmp_path, capsys, "--admin", admin, code=1)
