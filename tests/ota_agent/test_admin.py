@@ -200,14 +200,12 @@ def test_no_descriptor_is_left_open(agent: AgentProcess) -> None:
         processes = {agent.process.pid} | agent.children()
         return {pid: len(os.listdir(f"/proc/{pid}/fd")) for pid in processes}
 
-    agent.sessions()
-    wait_until(lambda: descriptors() == descriptors(), 5)
     before = descriptors()
     for request in (get("/sessions"), b"nonsense", get("/metrics"), LARGE_HEAD):
-        for _ in range(5):
+        for _ in range(20):
             say(agent, request + b"\r\n\r\n")
-    # The agent waits for a moment that its answers arrive.
-    wait_until(lambda: descriptors() == before, 5)
+    # Some that there were may be closed meanwhile: connections to the attestation server.
+    wait_until(lambda: all(count <= before[pid] for pid, count in descriptors().items()), 5)
 
 
 # Where it listens
