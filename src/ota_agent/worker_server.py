@@ -18,15 +18,8 @@ from ota_agent.asking import Workers as AskedWorkers
 from ota_agent.counts import Counts
 from ota_agent.errors import UnfinishedError
 from ota_agent.listening import open_shared_listeners
-from ota_agent.server import (
-    Prepared,
-    Ready,
-    agent_of,
-    announce,
-    objects_kept,
-    open_admin_listener,
-    prepare,
-)
+from ota_agent.preparation import Prepared, announce, open_admin_listener, prepare
+from ota_agent.server import Ready, agent_of, objects_kept
 from ota_agent.session_list import SessionList
 from ota_agent.settings import Settings
 from ota_agent.shared_limits import SharedLimits

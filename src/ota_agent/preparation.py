@@ -1,0 +1,101 @@
+"""What an agent needs at start: every mistake in it is told before anybody is served."""
+
+import logging
+import resource
+import socket
+from dataclasses import dataclass
+
+from ota_agent.attestation_access import Access, read_access
+from ota_agent.certificate_files import CertificateFiles
+from ota_agent.errors import ListenError, SettingsError
+from ota_agent.firmware_file import FirmwareFile, log_firmware
+from ota_agent.listening import open_listener
+from ota_agent.settings import Settings
+from ota_agent.structured_log import log_event
+
+# Descriptors that are no board's: the listener, the attestation server's, the firmware, the log.
+_OTHER_DESCRIPTORS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What an agent needs at start, every mistake in it told. most: connections at once in all;
+    most_here: in one process."""
+
+    settings: Settings
+    firmware: FirmwareFile
+    certificate: CertificateFiles
+    access: Access
+    most: int
+    most_here: int
+
+
+def prepare(settings: Settings) -> Prepared:
+    """Raises FirmwareError, CertificateError or SettingsError, each a line."""
+    firmware = FirmwareFile(settings.firmware, settings.trust)
+    certificate = CertificateFiles(settings.certificate, settings.key)
+    access = _access(settings)
+    most_here = _raise_descriptor_limit(settings.max_connections)
+    most = min(settings.max_connections, most_here * settings.workers)
+    return Prepared(settings, firmware, certificate, access, most, most_here)
+
+
+def announce(prepared: Prepared, listener: socket.socket) -> tuple[str, int]:
+    """In the log; where it listens."""
+    host, port = listener.getsockname()[:2]
+    log_firmware(
+        "listening",
+        prepared.firmware.served,
+        host=host,
+        port=port,
+        max_connections=prepared.most,
+        workers=prepared.settings.workers,
+    )
+    if prepared.access.refusal:
+        log_event("no-protocol-2", reason=prepared.access.refusal)
+    return host, port
+
+
+def open_admin_listener(settings: Settings) -> socket.socket | None:
+    """None where there is to be none, or cannot be and need not. Raises ListenError."""
+    if settings.admin is None:
+        return None
+    try:
+        listener = open_listener(*settings.admin)
+    except ListenError as error:
+        if not settings.is_admin_optional:
+            raise ListenError(f"admin port: {error}") from error
+        log_event("no-admin-port", level=logging.WARNING, reason=str(error))
+        return None
+    listener.setblocking(False)
+    host, port = listener.getsockname()[:2]
+    log_event("admin-listening", host=host, port=port)
+    return listener
+
+
+def _access(settings: Settings) -> Access:
+    """Raises SettingsError where nobody could be served."""
+    access = read_access(
+        settings.dice_auth_url,
+        settings.attestation_ca,
+        settings.attestation_token,
+        certificate=settings.attestation_certificate,
+        key=settings.attestation_key,
+        plain_http_allowed=settings.attestation_plain_http,
+    )
+    if access.refusal and settings.require_attestation:
+        raise SettingsError(access.refusal)
+    return access
+
+
+def _raise_descriptor_limit(wanted: int) -> int:
+    """Ask for as many file descriptors as connections need; how many connections that allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + _OTHER_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        if soft < needed:
+            log_event("few-descriptors", wanted=needed, limit=soft)
+            return max(1, soft - _OTHER_DESCRIPTORS)
+    return wanted
