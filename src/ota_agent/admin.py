@@ -85,10 +85,11 @@ class AdminPort:
         """For one more; who has been slowest to ask makes room."""
         if len(self._connections) < _MOST_CONNECTIONS:
             return True
-        for slowest in self._reading:
-            slowest.cancel()
-            break
-        return False
+        slowest = next(iter(self._reading), None)
+        if slowest is None:
+            return False
+        del self._reading[slowest]
+        return slowest.cancel()
 
     def _wait(self) -> None:
         self._loop.remove_reader(self._listener.fileno())

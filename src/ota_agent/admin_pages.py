@@ -19,7 +19,7 @@ _DISTRIBUTION = "esp32-ota-service"
 # for more waits, so many at a time.
 _SHARE = 0.1
 _MOST_SAVED_S = 0.5
-_MOST_WAITING = 32
+_MOST_WAITING = 56
 # Measured, for one session.
 _LINE_S = 10e-6
 
@@ -64,6 +64,10 @@ class AdminPages:
         self._budget = Budget()
         self._turn = asyncio.Lock()
         self._waiting = 0
+        # What was last found, for how many sessions, and when that began.
+        self._findings = Findings()
+        self._limit = -1
+        self._began = 0.0
         self._version = version(_DISTRIBUTION)
 
     async def page(self, path: str, query: str) -> Page:
@@ -73,7 +77,7 @@ class AdminPages:
         if path == "/metrics":
             return await self._metrics()
         limit = _limit_of(query)
-        return 200, "application/json", self._sessions(await self._find(limit))
+        return 200, "application/json", self._sessions(await self._find(limit), limit)
 
     def _health(self) -> Page:
         alive, serving, stalled = self._counts.lives(time.monotonic())
@@ -93,17 +97,22 @@ class AdminPages:
         return 200 if status == "ok" else 503, "application/json", body
 
     async def _find(self, limit: int) -> Findings:
-        """One after the other, when there is time to spend on it. Raises Busy."""
+        """One after the other, when there is time to spend on it; those who waited meanwhile share
+        what was found after they had come. There may be more than the limit. Raises Busy."""
         if self._waiting >= _MOST_WAITING:
             raise Busy
+        came = time.monotonic()
         self._waiting += 1
         try:
             async with self._turn:
                 if wait_s := self._budget.wait_s(time.monotonic()):
                     await asyncio.sleep(wait_s)
-                findings = await self._source.ask(limit)
-                self._budget.spend(_LINE_S * len(findings.lines))
-                return findings
+                if self._began < came or self._limit < limit:
+                    began = time.monotonic()
+                    self._findings = await self._source.ask(limit)
+                    self._began, self._limit = began, limit
+                    self._budget.spend(_LINE_S * len(self._findings.lines))
+                return self._findings
         finally:
             self._waiting -= 1
 
@@ -117,7 +126,7 @@ class AdminPages:
         self._budget.spend(time.perf_counter() - began)
         return 200, CONTENT_TYPE, body
 
-    def _sessions(self, findings: Findings) -> bytes:
+    def _sessions(self, findings: Findings, limit: int) -> bytes:
         began = time.perf_counter()
         host, port = self._where
         head: dict[str, Any] = {
@@ -134,14 +143,17 @@ class AdminPages:
             "totals": self._counts.by_outcome(),
             "count": findings.sessions,
         }
-        lines = b",\n".join(line for _, _, line in findings.lines)
+        lines = b",\n".join(line for _, _, line in findings.lines[:limit])
         body = json.dumps(head).encode()[:-1] + b', "sessions": [' + lines + b"]}\n"
         self._budget.spend(time.perf_counter() - began)
         return body
 
 
 def _limit_of(query: str) -> int:
-    values = parse_qs(query, keep_blank_values=True, max_num_fields=8).get("limit")
+    try:
+        values = parse_qs(query, keep_blank_values=True, max_num_fields=8).get("limit")
+    except ValueError as error:
+        raise BadQuery(f"not a query: {error}") from None
     if values is None:
         return DEFAULT_LIMIT
     text = values[-1]

@@ -184,11 +184,11 @@ class Counts:
 
     def worker_died(self, worker: int, *, is_ending: bool) -> None:
         """What was true of it at the moment is so no more. is_ending: nobody takes its place, and
-        the boards it had are cut off."""
+        the boards it had that had said who they are, are cut off."""
         begin = worker * _WIDTH
         values = self._values
         if is_ending:
-            values[begin + _AT["cut_off"]] += sum(self._states(worker))
+            values[begin + _AT["cut_off"]] += sum(self._states(worker)[GREETING + 1 :])
         for at in range(begin + _GAUGES_AT, begin + _WIDTH):
             values[at] = 0.0
 

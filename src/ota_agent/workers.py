@@ -169,7 +169,7 @@ class Workers:
             if role is None:
                 continue
             role.died()
-            if self.is_ending and (role.is_server or status == 0):
+            if self.is_ending:
                 continue
             log_event("worker-died", who=role.name, process=process, status=status)
             self._waiting.append(role)

@@ -105,7 +105,10 @@ class AgentProcess:
 
     def worker_of(self, board: BoardPeer) -> int:
         """Which serves this board."""
-        port = board.socket.getsockname()[1]
+        return self.worker_of_port(board.socket.getsockname()[1])
+
+    def worker_of_port(self, port: int) -> int:
+        """Which serves the board with this port."""
         (pid,) = [pid for pid in self.children() if holds(pid, self.port, port)]
         return pid
 

@@ -94,6 +94,7 @@ def test_head_is_answered_as_get_without_the_body(agent: AgentProcess) -> None:
         (get("/sessions?limit=-1"), 400),
         (get("/sessions?limit=many"), 400),
         (get("/sessions?limit="), 400),
+        (get("/sessions?" + "a=1&" * 20), 400),
         (get("/metrics", "evil.example"), 421),
         (get("/metrics", "localhost.evil.example"), 421),
         (get("/metrics", "192.0.2.1:4434"), 421),

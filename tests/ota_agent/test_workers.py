@@ -272,6 +272,29 @@ def test_who_is_cut_off_at_the_end_is_counted(
         assert all(isinstance(rest(board), OSError) for board in boards)
 
 
+def test_the_admin_process_that_dies_at_the_end_is_not_waited_for(
+    agent: AgentProcess, board_certificate: bytes
+) -> None:
+    with agent.begin_update(board_certificate) as board:
+        admin = agent.admin_process()
+        agent.process.terminate()
+        wait_until(lambda: is_refused(agent.port), 5)
+        os.kill(admin, signal.SIGKILL)
+        wait_until(lambda: has_ended(admin), 5)
+        before = cpu_s(agent.process.pid)
+        wait_until(lambda: admin not in agent.children(), 5)
+        # Nor is it looked for again and again.
+        time.sleep(0.3)
+        assert cpu_s(agent.process.pid) - before < 0.1
+        assert rest(board) == IMAGE[1:]
+    assert agent.process.wait(10) == 0
+
+
+def cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def test_a_worker_that_hangs_at_the_end_is_not_waited_for_for_ever(
     agent: AgentProcess,
 ) -> None:
@@ -373,7 +396,7 @@ def test_so_many_connections_at_once_in_all_workers(
         # Those of a worker that has died are not inside any more, the others are.
         shown = agent.sessions("?limit=100")["sessions"]
         of_others = sum(each["peer"].startswith("127.0.0.2") for each in shown)
-        victim = max(agent.workers())
+        victim = agent.worker_of_port(int(shown[0]["peer"].rpartition(":")[2]))
         os.kill(victim, signal.SIGKILL)
         wait_until(lambda: agent.metrics()["ota_agent_worker_restarts_total"] == 1, 5)
         wait_for_all(agent)
