@@ -7,23 +7,19 @@ Of tokens only the SHA-256 is kept. The compatible endpoint is anybody's, as the
 import hashlib
 import hmac
 import ipaddress
-import os
 import re
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from dice_auth.asgi import Headers, Scope
 from dice_auth.errors import SettingsError
+from dice_auth.private_file import read_private
 
 Tokens = frozenset[bytes]
 
 # RFC 6750, section 2.1; short ones can be guessed.
 _TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]{16,512}=*")
-_MOST_FILE_BYTES = 64 * 1024
-_FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
-_FOR_OTHERS_OF_ROOT = _FOR_OTHERS & ~stat.S_IRGRP
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +96,7 @@ def read_tokens(path: Path, *, may_be_none: bool = False) -> Tokens:
     """
     if may_be_none and not path.exists():
         return frozenset()
-    content = _read_private(path)
+    content = read_private("--agent-tokens", path)
     tokens = set()
     for number, line in enumerate(content.splitlines(), 1):
         token = line.strip()
@@ -115,36 +111,6 @@ def read_tokens(path: Path, *, may_be_none: bool = False) -> Tokens:
     if not tokens and not may_be_none:
         raise SettingsError(f"--agent-tokens {path}: no token, expected one a line")
     return frozenset(tokens)
-
-
-def _read_private(path: Path) -> bytes:
-    try:
-        with open(path, "rb", opener=_open_at_once) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise SettingsError(f"--agent-tokens {path}: not a regular file")
-            if _is_for_others(status):
-                raise SettingsError(
-                    f"--agent-tokens {path}: mode {stat.S_IMODE(status.st_mode):04o}, expected"
-                    " 0600: others may read it"
-                )
-            content = file.read(_MOST_FILE_BYTES + 1)
-    except OSError as error:
-        raise SettingsError(f"--agent-tokens {path}: {error.strerror}") from None
-    if len(content) > _MOST_FILE_BYTES:
-        raise SettingsError(f"--agent-tokens {path}: more than {_MOST_FILE_BYTES} bytes")
-    return content
-
-
-def _is_for_others(status: os.stat_result) -> bool:
-    """root may let a group read: that is how Kubernetes and systemd hand secrets to a program that
-    is not root (as PostgreSQL has it for its keys)."""
-    is_from_root = status.st_uid == 0 != os.geteuid()
-    return bool(status.st_mode & (_FOR_OTHERS_OF_ROOT if is_from_root else _FOR_OTHERS))
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def is_loopback(host: str) -> bool:

@@ -8,9 +8,11 @@ fault of the registry is 503, never a verdict. Sockets and HTTP framing are the 
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from dice_auth import attestation_endpoint
+from dice_auth.admin_gate import PREFIX, AdminGate
 from dice_auth.asgi import (
     CLOSE,
     BodyTooLargeError,
@@ -40,13 +42,14 @@ _JSON = b"application/json"
 _TEXT = b"text/plain"
 _PROBLEM = problem(503, "the registry does not answer")
 # Not the compatible endpoint, whether or not this version serves them.
+_ADMIN_PATHS = PREFIX + "/"
 _OWN_PATHS = ("/challenge", "/attest", "/metrics", "/healthz", "/api")
 
 
 class Application:
     """registry: where boards are looked up. metrics: where answers are counted. observe(verdict,
-    time): told of every verdict. agents: answers them; None: protocol 2 is not served. now: the
-    clock, for tests."""
+    time): told of every verdict. agents, admin: answer OTA agents and operators; None: they are not
+    served. now: the clock, for tests."""
 
     def __init__(
         self,
@@ -54,6 +57,7 @@ class Application:
         metrics: Metrics,
         observe: Callable[[Verdict, int], None],
         agents: AttestationEndpoint | None = None,
+        admin: AdminGate | None = None,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -62,6 +66,7 @@ class Application:
         self._metrics = metrics
         self._observe = observe
         self._agents = agents
+        self._admin = admin
         self._now = now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,6 +87,9 @@ class Application:
         elif path.startswith(_OWN_PATHS) and _is_own(path):
             if self._agents is not None and path in attestation_endpoint.PATHS:
                 await self._serve_agent(self._agents, scope, receive, send)
+            elif self._admin is not None and path.startswith(_ADMIN_PATHS):
+                with suppress(ClientGoneError):
+                    await self._admin.serve(scope, receive, send)
             else:
                 await self._answer(send, 404, _TEXT, b"Not found")
         elif method != "POST":

@@ -43,7 +43,7 @@ async def _read_long_body(message: Message, receive: Receive, most_bytes: int) -
         received += len(message["body"])
         if received <= most_bytes:
             body += message["body"]
-        if not message["more_body"] or received > _MAX_DISCARDED_BYTES:
+        if not message["more_body"] or received > max(most_bytes, _MAX_DISCARDED_BYTES):
             break
         message = await receive()
     if received > most_bytes:

@@ -6,6 +6,7 @@ certificate a board is enrolled without its secret ever being known here. What i
 how, is the registry's matter.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,6 +60,13 @@ class Enrolment:
                 f"root certificate of {board_id}: not a root, failed {', '.join(sorted(failed))}"
             )
         return cls(board_id, root.der, key_id_of(board_id, root), application, labels)
+
+    @property
+    def labels_as_json(self) -> str | None:
+        """As registries keep them: empty for none. None if they are left as they are."""
+        if self.labels is None:
+            return None
+        return json.dumps(dict(self.labels)) if self.labels else ""
 
 
 def check_board_id(board_id: str) -> None:

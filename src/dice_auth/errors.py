@@ -28,6 +28,10 @@ class RevokedError(DiceAuthError):
     """The root certificate to enrol is revoked."""
 
 
+class StaleRevisionError(DiceAuthError):
+    """The board's record is no longer, or was never, the one that the caller has seen."""
+
+
 class PolicyError(DiceAuthError, ValueError):
     """A policy that is none: not TOML, or a key or value that means nothing."""
 

@@ -36,7 +36,7 @@ _BODY_TIMEOUT = (
     b"Connection: close\r\n\r\nRequest body timeout"
 )
 _PROBLEM = problem(408, "the request's body did not come in time")
-_AGENT_BODY_TIMEOUT = (
+_BODY_TIMEOUT_PROBLEM = (
     b"HTTP/1.1 408 Request Timeout\r\nContent-Type: %s\r\nContent-Length: %d\r\n"
     b"Connection: close\r\n\r\n%s" % (PROBLEM_TYPE, len(_PROBLEM), _PROBLEM)
 )
@@ -187,8 +187,9 @@ class HttpProtocol(HttpToolsProtocol):
         if self._is_in_body and not self.cycle.response_started:
             log_event("body-timeout", peer=peer)
             self._on_own_answer(408)
-            is_agent = self.scope["path"] in attestation_endpoint.PATHS
-            self.transport.write(_AGENT_BODY_TIMEOUT if is_agent else _BODY_TIMEOUT)
+            path = self.scope["path"]
+            has_problems = path in attestation_endpoint.PATHS or path.startswith("/api/")
+            self.transport.write(_BODY_TIMEOUT_PROBLEM if has_problems else _BODY_TIMEOUT)
             self.transport.close()
         else:
             log_event("headers-timeout", peer=peer)

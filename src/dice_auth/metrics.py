@@ -18,8 +18,12 @@ from dice_auth.verification import CHECKS
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
-STATUSES = (200, 400, 401, 403, 404, 405, 408, 413, 415, 429, 500, 503)
+STATUSES = (
+    200, 201, 204, 400, 401, 403, 404, 405, 408, 409, 412, 413, 415, 422, 428, 429, 500, 503,
+)  # fmt: skip
 ATTESTATION_RESULTS = ("affirming", "refused")
+ADMIN_WRITES = ("enrol", "enrol-batch", "change", "remove", "revoke", "reinstate")
+ADMIN_REFUSALS = ("transport", "token", "scope", "rate")
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _VALUE_BYTES = 8
 
@@ -34,13 +38,20 @@ _CHALLENGES_AT = _DROPPED_AT + 1
 _AGENTS_REFUSED_AT = _CHALLENGES_AT + 1
 _RESULT_AT = _AGENTS_REFUSED_AT + 1
 _APPRAISAL_CHECK_AT = _RESULT_AT + len(ATTESTATION_RESULTS)
-_COLUMNS = _APPRAISAL_CHECK_AT + len(APPRAISAL_CHECKS)
+_ADMIN_READS_AT = _APPRAISAL_CHECK_AT + len(APPRAISAL_CHECKS)
+_ADMIN_WRITE_AT = _ADMIN_READS_AT + 1
+_ADMIN_REFUSAL_AT = _ADMIN_WRITE_AT + len(ADMIN_WRITES)
+_COLUMNS = _ADMIN_REFUSAL_AT + len(ADMIN_REFUSALS)
 
 _STATUS_COLUMN = {status: _STATUS_AT + at for at, status in enumerate(STATUSES)}
 _CHECK_COLUMN = {check: _CHECK_AT + at for at, check in enumerate(CHECKS)}
 _RESULT_COLUMN = {result: _RESULT_AT + at for at, result in enumerate(ATTESTATION_RESULTS)}
 _APPRAISAL_CHECK_COLUMN = {
     check: _APPRAISAL_CHECK_AT + at for at, check in enumerate(APPRAISAL_CHECKS)
+}
+_ADMIN_WRITE_COLUMN = {write: _ADMIN_WRITE_AT + at for at, write in enumerate(ADMIN_WRITES)}
+_ADMIN_REFUSAL_COLUMN = {
+    refusal: _ADMIN_REFUSAL_AT + at for at, refusal in enumerate(ADMIN_REFUSALS)
 }
 
 
@@ -81,6 +92,18 @@ class Metrics(Collector):
         for check in failed:
             self._row[_APPRAISAL_CHECK_COLUMN[check]] += 1
 
+    def count_admin_read(self) -> None:
+        """A request to the admin API that changes nothing, by somebody who may."""
+        self._row[_ADMIN_READS_AT] += 1
+
+    def count_admin_write(self, action: str) -> None:
+        """A change to the registry by the admin API. action: one of ADMIN_WRITES."""
+        self._row[_ADMIN_WRITE_COLUMN[action]] += 1
+
+    def count_admin_refusal(self, check: str) -> None:
+        """A request to the admin API by somebody who may not. check: one of ADMIN_REFUSALS."""
+        self._row[_ADMIN_REFUSAL_COLUMN[check]] += 1
+
     def count_registry_fault(self) -> None:
         self._row[_FAULTS_AT] += 1
 
@@ -120,6 +143,7 @@ class Metrics(Collector):
             sum_value=total[_SECONDS_AT],
         )
         yield from _of_protocol_2(total)
+        yield from _of_admin_api(total)
         yield CounterMetricFamily(
             "dice_auth_registry_faults",
             "Requests the registry could not answer",
@@ -155,3 +179,25 @@ def _of_protocol_2(total: Sequence[float]) -> Iterable[Metric]:
     for check, at in _APPRAISAL_CHECK_COLUMN.items():
         failed.add_metric([check], total[at])
     yield failed
+
+
+def _of_admin_api(total: Sequence[float]) -> Iterable[Metric]:
+    yield CounterMetricFamily(
+        "dice_auth_admin_reads",
+        "Requests to the admin API that change nothing",
+        value=total[_ADMIN_READS_AT],
+    )
+    writes = CounterMetricFamily(
+        "dice_auth_admin_writes", "Changes made by the admin API", labels=["action"]
+    )
+    for action, at in _ADMIN_WRITE_COLUMN.items():
+        writes.add_metric([action], total[at])
+    yield writes
+    refusals = CounterMetricFamily(
+        "dice_auth_admin_refused",
+        "Requests to the admin API that were not let in",
+        labels=["check"],
+    )
+    for check, at in _ADMIN_REFUSAL_COLUMN.items():
+        refusals.add_metric([check], total[at])
+    yield refusals

@@ -9,10 +9,13 @@ one their `submit` added is found once `follow` has indexed it. While the index 
 complete, as after its loss, nobody is told that a board is not enrolled.
 """
 
+import asyncio
+import dataclasses
 import json
+import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any, Final
@@ -20,18 +23,26 @@ from typing import Any, Final
 from redis.exceptions import RedisError, ResponseError
 
 from dice import certificate
-from dice_auth import redis_scripts, registry
-from dice_auth.certificate_shape import read_certificate
-from dice_auth.enrolment import Enrolment, check_board_id, key_id_of
-from dice_auth.errors import AlreadyEnrolledError, EnrolmentError, RegistryError, RevokedError
+from dice_auth import redis_board_scripts, redis_scripts, registry
+from dice_auth.enrolment import Enrolment
+from dice_auth.errors import (
+    AlreadyEnrolledError,
+    DiceAuthError,
+    RegistryError,
+    RevokedError,
+    StaleRevisionError,
+)
 from dice_auth.redis_connection import RedisConnection
 from dice_auth.redis_index import RedisIndex
+from dice_auth.redis_records import SeenBoard, read_record, state_of, with_details
 from dice_auth.registry import (
     BoardRecord,
     EnrolledRoot,
     Observation,
+    Page,
     Progress,
     Registry,
+    Revisions,
     Revocation,
 )
 
@@ -41,6 +52,9 @@ _BATCH_PAGE = 500
 _BATCH_TTL_S = 3600
 # The longest Redis may take for a batch of any size before the connection counts as dead.
 _BATCH_TIMEOUT_S: Final = 600
+# A write to a board that others change meanwhile begins again, so many times.
+_WRITE_ATTEMPTS = 100
+_WRITE_PAUSE_S = 0.01
 
 
 class RedisRegistry(Registry):
@@ -62,6 +76,7 @@ class RedisRegistry(Registry):
         boards: Iterable[Enrolment],
         *,
         replace: bool = False,
+        update: bool = True,
         progress: Progress = lambda count: None,
     ) -> int:
         batch = redis_scripts.BATCH_PREFIX + secrets.token_hex(8)
@@ -79,6 +94,7 @@ class RedisRegistry(Registry):
                     batch,
                     count,
                     int(replace),
+                    int(update),
                     int(time.time()),
                     client=client,
                 )
@@ -96,29 +112,109 @@ class RedisRegistry(Registry):
             progress(count)
         return count
 
-    async def remove(self, board_id: str) -> bool:
-        with self._connection.faults():
-            return bool(await self._connection.run(redis_scripts.REMOVE, _key(board_id)))
+    async def change(
+        self,
+        board_id: str,
+        edit: Callable[[BoardRecord], Enrolment],
+        *,
+        revisions: Revisions = None,
+    ) -> BoardRecord | None:
+        async for seen in self._looks(board_id, revisions):
+            if seen is None:
+                return None
+            old = seen.record
+            new = edit(old)
+            now = int(time.time())
+            is_other_root = new.root != old.root
+            changed = dataclasses.replace(
+                old,
+                root=new.root,
+                key_id=new.key_id,
+                application=old.application if new.application is None else new.application,
+                labels=old.labels if new.labels is None else new.labels,
+                enrolled_at=now if is_other_root else old.enrolled_at,
+            )
+            outcome = await self._write(
+                redis_board_scripts.EDIT,
+                _key(board_id),
+                *seen.as_arguments,
+                certificate.to_pem(new.root) if is_other_root else "",
+                new.key_id.hex(),
+                changed.application,
+                json.dumps(dict(changed.labels)) if changed.labels else "",
+                now,
+            )
+            if outcome[0] == b"ok":
+                return changed
+            if outcome[0] != b"changed":
+                raise _refusal(outcome)
+        raise self._too_many_writers()
 
-    async def revoke(self, board_id: str, revocation: Revocation) -> bool:
-        with self._connection.faults():
-            record = await self.get(board_id)
-            if record is None:
+    async def remove(self, board_id: str, *, revisions: Revisions = None) -> bool:
+        if revisions is None:
+            return bool(await self._write(redis_board_scripts.REMOVE, _key(board_id), "", ""))
+        async for seen in self._looks(board_id, revisions):
+            if seen is None:
                 return False
-            text = json.dumps({"board": board_id, "reason": revocation.reason, "at": revocation.at})
-            await self._connection.ours.hsetnx(redis_scripts.REVOKED, record.key_id.hex(), text)
-        return True
+            outcome = await self._write(
+                redis_board_scripts.REMOVE, _key(board_id), *seen.as_arguments
+            )
+            if outcome >= 0:
+                return bool(outcome)
+        raise self._too_many_writers()
 
-    async def reinstate(self, board_id: str) -> bool:
-        with self._connection.faults():
-            record = await self.get(board_id)
-            if record is not None:
-                key_ids = [record.key_id.hex().encode()]
+    async def revoke(
+        self, board_id: str, revocation: Revocation, *, revisions: Revisions = None
+    ) -> Revocation | None:
+        text = json.dumps({"board": board_id, "reason": revocation.reason, "at": revocation.at})
+        async for seen in self._looks(board_id, revisions):
+            if seen is None:
+                return None
+            if seen.record.revocation is not None:
+                return seen.record.revocation
+            if await self._write(
+                redis_board_scripts.REVOKE, _key(board_id), *seen.as_arguments, text
+            ):
+                return revocation
+        raise self._too_many_writers()
+
+    async def reinstate(self, board_id: str, *, revisions: Revisions = None) -> bool:
+        async for seen in self._looks(board_id, revisions):
+            arguments: tuple[str | bytes, ...]
+            if seen is not None:
+                arguments = seen.as_arguments
+            elif revisions is not None:
+                return False
+            elif key_ids := await self._revoked_as(board_id):
+                arguments = ("", *key_ids)
             else:
-                key_ids = await self._revoked_as(board_id)
-            if not key_ids:
                 return False
-            return bool(await self._connection.ours.hdel(redis_scripts.REVOKED, *key_ids))
+            outcome = await self._write(redis_board_scripts.REINSTATE, _key(board_id), *arguments)
+            if outcome >= 0:
+                return bool(outcome)
+        raise self._too_many_writers()
+
+    async def _looks(self, board_id: str, revisions: Revisions) -> AsyncIterator[SeenBoard | None]:
+        """The board as it is now, again and again: whoever gets it writes if it is still so.
+
+        Raises StaleRevisionError.
+        """
+        for attempt in range(_WRITE_ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(random.uniform(0, _WRITE_PAUSE_S))  # noqa: S311  # no secret
+            with self._connection.faults():
+                seen = await self._look(board_id)
+            if revisions is not None and seen and seen.record.revision not in revisions:
+                raise StaleRevisionError(f"{board_id} has been changed meanwhile")
+            yield seen
+
+    async def _write(self, script: str, *arguments: str | bytes | int) -> Any:
+        # Not repeated: if the answer to the first was lost, the second would find another state.
+        with self._connection.faults():
+            return await self._connection.run(script, *arguments, client=self._connection.once)
+
+    def _too_many_writers(self) -> RegistryError:
+        return RegistryError("Redis: others keep changing this board, try again")
 
     async def boards(self) -> AsyncIterator[BoardRecord]:
         seen: set[bytes] = set()
@@ -127,21 +223,38 @@ class RedisRegistry(Registry):
                 # SCAN may show a key twice while the table grows.
                 new = [(board_id, pem) for board_id, pem in page if board_id not in seen]
                 seen.update(board_id for board_id, _ in new)
-                for record in await self._records(new):
-                    yield record
+                for each in await self._details(new):
+                    yield each.record
+
+    async def page(self, start: str, limit: int) -> Page:
+        cursor, _, after = start.partition(":")
+        if start and not (cursor.isascii() and cursor.isdecimal() and len(cursor) <= 20):
+            raise ValueError("no place in this registry")
+        with self._connection.faults():
+            following, last, *found = await self._connection.run(
+                redis_board_scripts.PAGE, cursor or "0", limit, after
+            )
+            boards = list(zip(found[::2], found[1::2], strict=True))
+            records = [seen.record for seen in await self._details(boards)]
+        more = "" if following == b"0" and not last else f"{following.decode()}:"
+        return Page(records, more + last.decode("utf-8", "surrogateescape"))
 
     async def get(self, board_id: str) -> BoardRecord | None:
         with self._connection.faults():
-            key = _key(board_id)
-            try:
-                pem = await self._connection.theirs.hget(key, redis_scripts.ROOT_CERT)
-            except ResponseError as error:
-                # Not a hash: somebody else's key. Anything else is a fault.
-                if error.args and str(error.args[0]).startswith("WRONGTYPE"):
-                    return None
-                raise
-            records = [] if pem is None else await self._records([(key, _as_bytes(pem))])
-        return records[0] if records else None
+            seen = await self._look(board_id)
+        return None if seen is None else seen.record
+
+    async def _look(self, board_id: str) -> SeenBoard | None:
+        key = _key(board_id)
+        try:
+            pem = await self._connection.theirs.hget(key, redis_scripts.ROOT_CERT)
+        except ResponseError as error:
+            # Not a hash: somebody else's key. Anything else is a fault.
+            if error.args and str(error.args[0]).startswith("WRONGTYPE"):
+                return None
+            raise
+        found = [] if pem is None else await self._details([(key, _as_bytes(pem))])
+        return found[0] if found else None
 
     async def roots_by_key_ids(self, key_ids: Sequence[bytes]) -> list[EnrolledRoot | None]:
         with self._connection.faults():
@@ -211,49 +324,57 @@ class RedisRegistry(Registry):
             if cursor == 0:
                 return
 
-    async def _records(self, boards: list[tuple[bytes, bytes]]) -> list[BoardRecord]:
+    async def _details(self, boards: Sequence[tuple[bytes, bytes]]) -> list[SeenBoard]:
         """Records with what our database knows of them; entries that are no board's left out."""
-        found = [_record(board_id, pem) for board_id, pem in boards]
-        records = [record for record in found if record is not None]
-        if not records:
+        found = [
+            (record, pem) for id_, pem in boards if (record := read_record(id_, pem)) is not None
+        ]
+        if not found:
             return []
         pipeline = self._connection.ours.pipeline(transaction=False)
-        for record in records:
+        for record, _ in found:
             pipeline.hgetall(redis_scripts.BOARD_PREFIX.encode() + _key(record.board_id))
-        pipeline.hmget(redis_scripts.REVOKED, [record.key_id.hex() for record in records])
+        pipeline.hmget(redis_scripts.REVOKED, [record.key_id.hex() for record, _ in found])
         *details, revocations = await pipeline.execute()
         return [
-            _with_details(record, detail, revocation)
-            for record, detail, revocation in zip(records, details, revocations, strict=True)
+            SeenBoard(with_details(record, detail, revocation), state_of(pem, detail, revocation))
+            for (record, pem), detail, revocation in zip(found, details, revocations, strict=True)
         ]
 
 
 def _batch_entry(board: Enrolment) -> str:
-    labels = None if board.labels is None else (json.dumps(board.labels) if board.labels else "")
     pem = certificate.to_pem(board.root)
-    return json.dumps([board.board_id, board.key_id.hex(), pem, board.application, labels])
+    values = board.board_id, board.key_id.hex(), pem, board.application, board.labels_as_json
+    return json.dumps(values)
 
 
 def _changed(outcome: list[Any]) -> int:
     """How many boards `redis_scripts.ENROL` changed. Raises what it found instead."""
-    what = outcome[0].decode()
-    if what == "ok":
+    if outcome[0] == b"ok":
         return int(outcome[1])
+    raise _refusal(outcome)
+
+
+def _refusal(outcome: list[Any]) -> DiceAuthError:
+    """What a script found that keeps it from enrolling."""
+    what = outcome[0].decode()
     if what == "not-all":
-        raise RegistryError("Redis lost a part of the batch: nothing is enrolled, try again")
+        return RegistryError("Redis lost a part of the batch: nothing is enrolled, try again")
     board_id, other = (value.decode("utf-8", "replace") for value in outcome[1:])
     if what == "revoked":
         revocation = json.loads(other)
-        raise RevokedError(
+        return RevokedError(
             f"the root certificate of {board_id} is revoked"
             f" (as {revocation['board']}: {revocation['reason']})"
         )
-    raise AlreadyEnrolledError(
+    return AlreadyEnrolledError(
         {
             "twice": f"{board_id} is in the batch twice",
             "same-root": f"{other} and {board_id} have the same root certificate",
             "no-board": f"{board_id} is in use in Redis for something else, a {other}",
             "other-root": f"{board_id} is already enrolled, with another root certificate",
+            "other-texts": f"{board_id} is already enrolled, with another application or other"
+            " labels",
             "enrolled-as": f"the root certificate of {board_id} is already enrolled, as {other}",
         }[what]
     )
@@ -268,40 +389,6 @@ def _enrolled_root(answer: bytes) -> EnrolledRoot | None:
     board_id, _, pem = answer[1:].rpartition(b"\0")
     # What is indexed has been read: id, PEM and key id are a board's.
     return EnrolledRoot(board_id.decode(), certificate.from_pem(pem), answer[:1] == b"1")
-
-
-def _record(board_id: bytes, pem: bytes) -> BoardRecord | None:
-    """None if the entry is not a board's: no certificate, or an id that cannot be one."""
-    try:
-        name = board_id.decode("utf-8")
-        check_board_id(name)
-        root = read_certificate(certificate.from_pem(pem))
-        return BoardRecord(name, root.der, key_id_of(name, root))
-    except (EnrolmentError, certificate.CertificateError, UnicodeDecodeError):
-        return None
-
-
-def _with_details(
-    record: BoardRecord, detail: Mapping[bytes, bytes], revocation: bytes | None
-) -> BoardRecord:
-    def number(name: bytes) -> int | None:
-        return int(detail[name]) if name in detail else None
-
-    verdict, version = detail.get(b"last_verdict"), detail.get(b"last_version")
-    found = None if revocation is None else json.loads(revocation)
-    return BoardRecord(
-        record.board_id,
-        record.root,
-        record.key_id,
-        detail.get(b"application", b"").decode(),
-        json.loads(detail.get(b"labels") or b"{}"),
-        None if found is None else Revocation(found["reason"], found["at"]),
-        number(b"enrolled_at"),
-        number(b"first_seen"),
-        number(b"last_seen"),
-        None if verdict is None else verdict.decode(),
-        None if version is None else version.decode(),
-    )
 
 
 def _key(board_id: str) -> bytes:

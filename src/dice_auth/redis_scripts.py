@@ -1,7 +1,8 @@
 """What the Redis registry does inside Redis, so that it is one step for everybody else.
 
 A script runs on a connection to our own database and selects the originals' where it needs it
-(`SELECT` inside a script is the script's alone). Each gets the two database numbers first.
+(`SELECT` inside a script is the script's alone). Each gets the two database numbers first. Those
+that write a single board are in `redis_board_scripts`.
 
 Ours, in the database after the originals':
     dice-auth:key-id:<hex>   set of the ids of the boards whose root has this key id
@@ -27,7 +28,7 @@ MARK_PREFIX: Final = "dice-auth:mark:"
 BATCH_PREFIX: Final = "dice-auth:batch:"
 ROOT_CERT: Final = "root_cert"
 
-_COMMON = """
+COMMON = """
 local theirs, ours = ARGV[1], ARGV[2]
 local function in_theirs(...)
     redis.call('SELECT', theirs)
@@ -58,11 +59,22 @@ local function index(id, fingerprint, key_id)
 end
 """
 
+CONFLICT = """
+local function conflict_of_root(id, key_id)
+    if redis.call('HEXISTS', 'dice-auth:revoked', key_id) == 1 then
+        return {'revoked', id, redis.call('HGET', 'dice-auth:revoked', key_id)}
+    end
+    for _, other in ipairs(redis.call('SMEMBERS', 'dice-auth:key-id:' .. key_id)) do
+        if other ~= id and pem_of(other) then return {'enrolled-as', id, other} end
+    end
+end
+"""
+
 # ARGV: key ids (hex). Returns a string for each, because a client reads one faster than a list:
 # '1' (revoked) or '0', id, a zero byte and the PEM; '-' if nobody has it, '?' if that is not known,
 # because the index is not complete. Theirs is selected once for all.
 FIND = (
-    _COMMON
+    COMMON
     + """
 local found = {}
 for at = 3, #ARGV do
@@ -90,14 +102,16 @@ return answers
 """
 )
 
-# ARGV: the batch's list, its length, '1' to replace roots, the time. An element is JSON: id, key
-# id (hex), PEM, application or null, labels (JSON) or null. Returns {'ok', changed}, {what, id,
-# other}, or {'not-all'} if the list is not as long: Redis was emptied or restarted meanwhile,
-# or a page that was not answered in time was sent twice.
+# ARGV: the batch's list, its length, '1' to replace roots, '1' to update texts, the time. An
+# element is JSON: id, key id (hex), PEM, application or null, labels (JSON) or null. Returns
+# {'ok', changed}, {what, id, other}, or {'not-all'} if the list is not as long: Redis was emptied
+# or restarted meanwhile, or a page that was not answered in time was sent twice.
 ENROL = (
-    _COMMON
+    COMMON
+    + CONFLICT
     + """
-local batch, length, replace, now = ARGV[3], tonumber(ARGV[4]), ARGV[5] == '1', ARGV[6]
+local batch, length, replace = ARGV[3], tonumber(ARGV[4]), ARGV[5] == '1'
+local update, now = ARGV[6] == '1', ARGV[7]
 if redis.call('LLEN', batch) ~= length then
     redis.call('DEL', batch)
     return {'not-all'}
@@ -110,22 +124,35 @@ local function each_board(work)
         end
     end
 end
+local function are_other_labels(old, new)
+    if new == cjson.null or new == old then return false end
+    local left = old ~= '' and cjson.decode(old) or {}
+    local right = new ~= '' and cjson.decode(new) or {}
+    for name, value in pairs(left) do if right[name] ~= value then return true end end
+    for name, value in pairs(right) do if left[name] ~= value then return true end end
+    return false
+end
+local function has_other_texts(id, application, labels)
+    local old = redis.call('HMGET', 'dice-auth:board:' .. id, 'application', 'labels')
+    return application ~= cjson.null and application ~= (old[1] or '')
+        or are_other_labels(old[2] or '', labels)
+end
 local ids, roots = {}, {}
-local conflict = each_board(function(id, key_id, pem)
+local conflict = each_board(function(id, key_id, pem, application, labels)
     if ids[id] then return {'twice', id, id} end
     if roots[key_id] then return {'same-root', id, roots[key_id]} end
     ids[id], roots[key_id] = true, id
-    if redis.call('HEXISTS', 'dice-auth:revoked', key_id) == 1 then
-        return {'revoked', id, redis.call('HGET', 'dice-auth:revoked', key_id)}
-    end
     local kind = in_theirs('TYPE', id).ok
     if kind ~= 'none' and kind ~= 'hash' then return {'no-board', id, kind} end
     if kind == 'hash' and not replace and pem_of(id) ~= pem then
         return {'other-root', id, id}
     end
-    for _, other in ipairs(redis.call('SMEMBERS', 'dice-auth:key-id:' .. key_id)) do
-        if other ~= id and pem_of(other) then return {'enrolled-as', id, other} end
+    if kind == 'hash' and not update and pem_of(id) == pem
+        and has_other_texts(id, application, labels)
+    then
+        return {'other-texts', id, id}
     end
+    return conflict_of_root(id, key_id)
 end)
 if conflict then
     redis.call('DEL', batch)
@@ -158,21 +185,10 @@ return {'ok', changed}
 """
 )
 
-# ARGV: id. Returns whether it was there.
-REMOVE = (
-    _COMMON
-    + """
-unindex(ARGV[3])
-redis.call('DEL', 'dice-auth:board:' .. ARGV[3])
-if not pem_of(ARGV[3]) then return 0 end
-return write_theirs('DEL', ARGV[3])
-"""
-)
-
 # ARGV: cursor, how many. Returns {next cursor, boards seen, id, fingerprint, PEM, id, ...}: the
 # boards of the originals' database that are not indexed as they are now.
 CHANGES = (
-    _COMMON
+    COMMON
     + """
 local page = in_theirs('SCAN', ARGV[3], 'COUNT', ARGV[4], 'TYPE', 'hash')
 local answer = {page[1], 0}
@@ -194,7 +210,7 @@ return answer
 # ARGV: ids. Returns {id, fingerprint, PEM, id, ...} of those that are not indexed as they are now;
 # a board that is gone is taken out of the index.
 CHANGE = (
-    _COMMON
+    COMMON
     + """
 local answer = {}
 for at = 3, #ARGV do
@@ -217,7 +233,7 @@ return answer
 
 # ARGV: id, fingerprint, key id (hex; '' for an entry that is no board's), and so on.
 INDEX = (
-    _COMMON
+    COMMON
     + """
 for at = 3, #ARGV, 3 do index(ARGV[at], ARGV[at + 1], ARGV[at + 2]) end
 """
@@ -225,7 +241,7 @@ for at = 3, #ARGV, 3 do index(ARGV[at], ARGV[at + 1], ARGV[at + 2]) end
 
 # ARGV: cursor, how many. Takes out of the index what is gone. Returns the next cursor.
 FORGET = (
-    _COMMON
+    COMMON
     + """
 local page = redis.call('HSCAN', 'dice-auth:indexed', ARGV[3], 'COUNT', ARGV[4])
 for at = 1, #page[2], 2 do
@@ -242,7 +258,7 @@ return page[1]
 # ARGV: the mark of the pass. Calls the index complete if the mark, which was set before the first
 # page, is still there: else our database was emptied meanwhile. Returns whether it was.
 FINISH_PASS = (
-    _COMMON
+    COMMON
     + """
 if redis.call('DEL', ARGV[3]) == 0 then return 0 end
 redis.call('SET', 'dice-auth:complete', 1)
@@ -253,7 +269,7 @@ return 1
 # ARGV: id, verdict, first seen or '', last seen or '', version or '', whether there is one, and so
 # on.
 OBSERVE = (
-    _COMMON
+    COMMON
     + """
 for at = 3, #ARGV, 6 do
     local id, verdict, first, last, version, has_version = unpack(ARGV, at, at + 5)

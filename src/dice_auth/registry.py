@@ -5,8 +5,10 @@ The two backends are `sqlite_registry` and `redis_registry`; `registry_url` pick
 enrolled is `enrolment`'s subject.
 """
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -69,6 +71,21 @@ class BoardRecord:
     def state(self) -> str:
         return "active" if self.revocation is None else "revoked"
 
+    @property
+    def revision(self) -> str:
+        """Stands for all that operators write of a board, and not for what is seen of it: two
+        records of one board with the same revision differ in that at most. 32 hex digits."""
+        revocation = self.revocation
+        written = (
+            self.board_id,
+            self.root.hex(),
+            self.application,
+            sorted(self.labels.items()),
+            None if revocation is None else (revocation.reason, revocation.at),
+            self.enrolled_at,
+        )
+        return hashlib.sha256(json.dumps(written).encode()).hexdigest()[:32]
+
 
 @dataclass(frozen=True, slots=True)
 class Observation:
@@ -82,11 +99,25 @@ class Observation:
     version: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of the boards. next: where the following page begins; empty after the last one."""
+
+    boards: list[BoardRecord]
+    next: str
+
+
 Progress = Callable[[int], None]
+# The revisions, of which a board must have one for a change to be made; None: it is made anyway.
+Revisions = Collection[str] | None
 
 
 class Registry(ABC):
-    """Every method raises RegistryError when the registry cannot answer now."""
+    """Every method raises RegistryError when the registry cannot answer now.
+
+    What takes `revisions` raises StaleRevisionError if the board is enrolled and has none of them;
+    it looks at them in the same step in which it writes.
+    """
 
     async def enrol(
         self,
@@ -110,6 +141,7 @@ class Registry(ABC):
         boards: Iterable[Enrolment],
         *,
         replace: bool = False,
+        update: bool = True,
         progress: Progress = lambda count: None,
     ) -> int:
         """Enrol all of these boards or, if anything goes wrong, none of them.
@@ -117,30 +149,57 @@ class Registry(ABC):
         Returns how many the registry did not hold just so already. boards is read once, in
         another thread with SQLite; an error raised by it is passed on. progress(count) is called
         now and then with the number of boards read so far.
-        Raises AlreadyEnrolledError if an id has another root and replace is not asked for, or if
-        a root is enrolled under another id (removing one would then leave the other);
-        RevokedError if a root is revoked.
+        Raises AlreadyEnrolledError if an id has another root and replace is not asked for, if one
+        has another application or other labels and update is not asked for, or if a root is
+        enrolled under another id (removing one would then leave the other); RevokedError if a
+        root is revoked.
         """
 
     @abstractmethod
-    async def remove(self, board_id: str) -> bool:
+    async def change(
+        self,
+        board_id: str,
+        edit: Callable[[BoardRecord], Enrolment],
+        *,
+        revisions: Revisions = None,
+    ) -> BoardRecord | None:
+        """Give an enrolled board what `edit` makes of its record; the record it then has.
+
+        edit may be called more than once, if others write meanwhile, and in another thread; what
+        it leaves None stays. None if the board is not enrolled. Of a revoked board all but the
+        root can be changed. Raises what `enrol_all` raises, and what edit raises.
+        """
+
+    @abstractmethod
+    async def remove(self, board_id: str, *, revisions: Revisions = None) -> bool:
         """Remove a board; False if it was not enrolled. A revocation of its root stays."""
 
     @abstractmethod
-    async def revoke(self, board_id: str, revocation: Revocation) -> bool:
+    async def revoke(
+        self, board_id: str, revocation: Revocation, *, revisions: Revisions = None
+    ) -> Revocation | None:
         """No longer accept certificates of this board's root, also if it is enrolled again.
 
-        False if the board is not enrolled. Of a second revocation, the first one's reason stays.
+        Returns the revocation that now holds, None if the board is not enrolled. If it was revoked
+        before, that one stays.
         """
 
     @abstractmethod
-    async def reinstate(self, board_id: str) -> bool:
+    async def reinstate(self, board_id: str, *, revisions: Revisions = None) -> bool:
         """Take back the revocation of a board's root, or of the root that a board had which was
-        removed since; False if there is none."""
+        removed since (it has no revision); False if there is none."""
 
     @abstractmethod
     def boards(self) -> AsyncIterator[BoardRecord]:
         """Every enrolled board, read in pages while it is iterated. SQLite orders by id."""
+
+    @abstractmethod
+    async def page(self, start: str, limit: int) -> Page:
+        """At most so many boards, and perhaps fewer or none where more follow.
+
+        start: empty, or `next` of the page before; ValueError for anything else. All pages
+        together have every board that is enrolled all the while; Redis may show one twice.
+        """
 
     @abstractmethod
     async def get(self, board_id: str) -> BoardRecord | None:

@@ -15,6 +15,7 @@ from functools import partial
 
 import uvicorn
 
+from dice_auth.admin_gate import AdminGate
 from dice_auth.application import Application
 from dice_auth.attestation_endpoint import AttestationEndpoint
 from dice_auth.http_protocol import KEEP_ALIVE_TIMEOUT_S, HttpProtocol, sweep
@@ -124,7 +125,8 @@ async def _serve_on(
     agents = AttestationEndpoint(
         registry, metrics, observations.note, settings.access(host), settings.policy
     )
-    application = Application(registry, metrics, observations.note, agents)
+    admin = _open_admin_api(registry, metrics, settings, host)
+    application = Application(registry, metrics, observations.note, agents, admin)
     announce = partial(_announce, listener, settings, ready) if alone is None else None
     server = _Server(_config(application, metrics, settings.tls), announce, settings, alone)
     caught_up = asyncio.Event()
@@ -148,6 +150,17 @@ async def _serve_on(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await observations.write()
+
+
+def _open_admin_api(
+    registry: Registry, metrics: Metrics, settings: SettingsInUse, host: str
+) -> AdminGate | None:
+    """None: there is none. Only a server that has one loads what it is made of."""
+    if not settings.has_admin_api:
+        return None
+    from dice_auth.admin_api import open_admin_api
+
+    return open_admin_api(registry, metrics, settings, host)
 
 
 def _config(
@@ -240,6 +253,8 @@ def _announce(listener: socket.socket, settings: SettingsInUse, ready: Ready | N
     log_event("listening", host=host, port=port, tls=settings.tls is not None)
     if closed := settings.closed(host):
         log_event("no-protocol-2", level=logging.WARNING, reason=closed)
+    if settings.has_admin_api and (closed := settings.admin_closed(host)):
+        log_event("no-admin-api", level=logging.WARNING, reason=closed)
     if ready is not None:
         ready(host, port)
 

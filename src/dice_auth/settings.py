@@ -1,24 +1,28 @@
-"""What the server is told about protocol 2, and the files it is told it in: policy, tokens of
-agents, its certificate. They are read again when they change (`reloaded`)."""
+"""What the server is told about protocol 2 and the admin API, and the files it is told it in:
+policy, tokens, its certificate. They are read again when they change (`reloaded`)."""
 
 import asyncio
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
+from dice_auth.admin_tokens import AdminTokens, read_admin_tokens
 from dice_auth.agent_access import AgentAccess, Tokens, is_loopback, read_tokens
 from dice_auth.errors import PolicyError, SettingsError
 from dice_auth.policy import DEFAULT_POLICY, Policy, parse_policy
 from dice_auth.reloaded import LOOK_EVERY_S, Reloaded
 from dice_auth.tls_context import load_certificate, server_context
 
+DEFAULT_ADMIN_RATE = 50.0
 _MOST_POLICY_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """policy: TOML. agent_tokens: see `agent_access.read_tokens`. certificate, key: PEM; both or
-    none. client_ca: PEM, with these. plain_http: agents may ask without TLS from elsewhere."""
+    none. client_ca: PEM, with these. plain_http: agents and operators may ask without TLS from
+    elsewhere. admin_tokens: see `admin_tokens`; None: no admin API. admin_rate: requests a second
+    of each such token."""
 
     policy: Path | None = None
     agent_tokens: Path | None = None
@@ -26,6 +30,8 @@ class Settings:
     key: Path | None = None
     client_ca: Path | None = None
     plain_http: bool = False
+    admin_tokens: Path | None = None
+    admin_rate: float = DEFAULT_ADMIN_RATE
 
 
 class SettingsInUse:
@@ -39,6 +45,7 @@ class SettingsInUse:
         self.tls: ssl.SSLContext | None = None
         self._policy: Reloaded[Policy] | None = None
         self._tokens: Reloaded[Tokens] | None = None
+        self._admin_tokens: Reloaded[AdminTokens] | None = None
         self._certificate: Reloaded[bytes] | None = None
         certificate, key, policy, tokens = (
             settings.certificate, settings.key, settings.policy, settings.agent_tokens,
@@ -57,6 +64,12 @@ class SettingsInUse:
             # From then on: who takes the last token out of the file, or the file away, means it.
             self._tokens = Reloaded(lambda: read_tokens(tokens, may_be_none=True), tokens)
 
+        if (admins := settings.admin_tokens) is not None:
+            read_admin_tokens(admins)
+            self._admin_tokens = Reloaded(
+                lambda: read_admin_tokens(admins, may_be_none=True), admins
+            )
+
     def policy(self) -> Policy:
         return DEFAULT_POLICY if self._policy is None else self._policy.value
 
@@ -68,6 +81,23 @@ class SettingsInUse:
             client_certificates=self._settings.client_ca is not None,
             closed=self.closed(host),
         )
+
+    @property
+    def has_admin_api(self) -> bool:
+        return self._admin_tokens is not None
+
+    @property
+    def admin_rate(self) -> float:
+        return self._settings.admin_rate
+
+    def admin_tokens(self) -> AdminTokens:
+        return () if self._admin_tokens is None else self._admin_tokens.value
+
+    def admin_closed(self, host: str) -> str:
+        """Why a server that listens on this address has no admin API, empty if it has."""
+        if is_loopback(host) or self.tls is not None or self._settings.plain_http:
+            return ""
+        return "the admin API needs HTTPS, --cert and --key (or --plain-http), but on loopback"
 
     def closed(self, host: str) -> str:
         """Why a server that listens on this address serves no agent, empty if it does."""
@@ -81,7 +111,7 @@ class SettingsInUse:
 
     def look(self, *, force: bool = False) -> None:
         """Take up what has changed; by force, read everything."""
-        for each in (self._policy, self._tokens, self._certificate):
+        for each in (self._policy, self._tokens, self._admin_tokens, self._certificate):
             if each is not None:
                 each.look(force=force)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from dice_auth.enrolment import Enrolment
 from dice_auth.errors import AlreadyEnrolledError, RevokedError
-from dice_auth.registry import Progress
+from dice_auth.registry import BoardRecord, Progress
 
 _PROGRESS_EVERY = 100
 
@@ -22,6 +22,13 @@ _COLLECT = """
 _CONFLICTING_ID = """
     SELECT new.id FROM batch.boards AS new JOIN main.boards AS old USING (id)
     WHERE old.root != new.root LIMIT 1
+"""
+_CONFLICTING_TEXT = """
+    SELECT new.id FROM batch.boards AS new JOIN main.boards AS old USING (id)
+    WHERE old.root = new.root AND (
+        old.application != coalesce(new.application, old.application)
+        OR sorted_labels(old.labels) != sorted_labels(coalesce(new.labels, old.labels))
+    ) LIMIT 1
 """
 _CONFLICTING_ROOT = """
     SELECT new.id, old.id FROM batch.boards AS new JOIN main.boards AS old USING (key_id)
@@ -78,29 +85,70 @@ def collect(
     progress(count)
 
 
-def take_over(connection: sqlite3.Connection, replace: bool) -> int:
+def take_over(connection: sqlite3.Connection, replace: bool, update: bool = True) -> int:
     """Enrol what was collected, inside the caller's transaction; returns how many changed.
 
     Raises AlreadyEnrolledError, RevokedError, sqlite3.Error.
     """
     if not replace and (found := connection.execute(_CONFLICTING_ID).fetchone()):
         raise AlreadyEnrolledError(f"{found[0]} is already enrolled, with another root certificate")
-    if found := connection.execute(_CONFLICTING_ROOT).fetchone():
+    connection.create_function("sorted_labels", 1, _sorted_labels, deterministic=True)
+    if not update and (found := connection.execute(_CONFLICTING_TEXT).fetchone()):
         raise AlreadyEnrolledError(
-            f"the root certificate of {found[0]} is already enrolled, as {found[1]}"
+            f"{found[0]} is already enrolled, with another application or other labels"
         )
+    if found := connection.execute(_CONFLICTING_ROOT).fetchone():
+        raise AlreadyEnrolledError(_enrolled_as(*found))
     if found := connection.execute(_REVOKED).fetchone():
-        raise RevokedError(
-            f"the root certificate of {found[0]} is revoked (as {found[1]}: {found[2]})"
-        )
+        raise RevokedError(_revoked(*found))
     now = int(time.time())
     updated = connection.execute(_UPDATE, (now,)).rowcount
     return updated + connection.execute(_INSERT, (now,)).rowcount
 
 
 def _values(board: Enrolment) -> tuple[str, bytes, bytes, str | None, str | None]:
-    labels = None if board.labels is None else (json.dumps(board.labels) if board.labels else "")
-    return board.board_id, board.key_id, board.root, board.application, labels
+    return board.board_id, board.key_id, board.root, board.application, board.labels_as_json
+
+
+def change(connection: sqlite3.Connection, old: BoardRecord, new: Enrolment) -> None:
+    """Give one board other values, inside the caller's transaction. Raises as `take_over`."""
+    if new.root != old.root:
+        _check_new_root(connection, old.board_id, new.key_id)
+    connection.execute(
+        "UPDATE boards SET key_id = ?, root = ?, application = coalesce(?, application),"
+        " labels = coalesce(?, labels), enrolled_at = ? WHERE id = ?",
+        (
+            new.key_id,
+            new.root,
+            new.application,
+            new.labels_as_json,
+            old.enrolled_at if new.root == old.root else int(time.time()),
+            old.board_id,
+        ),
+    )
+
+
+def _check_new_root(connection: sqlite3.Connection, board_id: str, key_id: bytes) -> None:
+    if found := connection.execute(
+        "SELECT id FROM boards WHERE key_id = ? AND id != ?", (key_id, board_id)
+    ).fetchone():
+        raise AlreadyEnrolledError(_enrolled_as(board_id, found[0]))
+    if found := connection.execute(
+        "SELECT board_id, reason FROM revocations WHERE key_id = ?", (key_id,)
+    ).fetchone():
+        raise RevokedError(_revoked(board_id, *found))
+
+
+def _enrolled_as(board_id: str, other: str) -> str:
+    return f"the root certificate of {board_id} is already enrolled, as {other}"
+
+
+def _revoked(board_id: str, revoked_as: str, reason: str) -> str:
+    return f"the root certificate of {board_id} is revoked (as {revoked_as}: {reason})"
+
+
+def _sorted_labels(text: str) -> str:
+    return json.dumps(json.loads(text), sort_keys=True) if text else ""
 
 
 def _twice(connection: sqlite3.Connection, board: Enrolment) -> str:

@@ -12,13 +12,15 @@ from typing import Any, TypeVar
 
 from dice_auth import sqlite_batch
 from dice_auth.enrolment import Enrolment
-from dice_auth.errors import RegistryError
+from dice_auth.errors import RegistryError, StaleRevisionError
 from dice_auth.registry import (
     BoardRecord,
     EnrolledRoot,
     Observation,
+    Page,
     Progress,
     Registry,
+    Revisions,
     Revocation,
 )
 from dice_auth.sqlite_nonces import SqliteNonces
@@ -82,37 +84,70 @@ class SqliteRegistry(Registry):
         boards: Iterable[Enrolment],
         *,
         replace: bool = False,
+        update: bool = True,
         progress: Progress = lambda count: None,
     ) -> int:
+        def enrol() -> int:
+            with self._writer() as connection:
+                sqlite_batch.collect(connection, boards, progress)
+                with _transaction(connection):
+                    return sqlite_batch.take_over(connection, replace, update)
+
         async with self._writing:
-            return await asyncio.to_thread(self._enrol_all, boards, replace, progress)
+            return await asyncio.to_thread(enrol)
 
-    def _enrol_all(self, boards: Iterable[Enrolment], replace: bool, progress: Progress) -> int:
-        with self._writer() as connection:
-            sqlite_batch.collect(connection, boards, progress)
-            with _transaction(connection):
-                return sqlite_batch.take_over(connection, replace)
+    async def change(
+        self,
+        board_id: str,
+        edit: Callable[[BoardRecord], Enrolment],
+        *,
+        revisions: Revisions = None,
+    ) -> BoardRecord | None:
+        def work(connection: sqlite3.Connection) -> BoardRecord | None:
+            found = _find_record(connection, board_id)
+            _check_revision(board_id, found, revisions)
+            if found is None:
+                return None
+            sqlite_batch.change(connection, found, edit(found))
+            return _find_record(connection, board_id)
 
-    async def remove(self, board_id: str) -> bool:
+        return await self._write(work)
+
+    async def remove(self, board_id: str, *, revisions: Revisions = None) -> bool:
         def work(connection: sqlite3.Connection) -> bool:
+            if revisions is not None:
+                _check_revision(board_id, _find_record(connection, board_id), revisions)
             connection.execute("DELETE FROM observations WHERE board_id = ?", (board_id,))
             return connection.execute("DELETE FROM boards WHERE id = ?", (board_id,)).rowcount > 0
 
         return await self._write(work)
 
-    async def revoke(self, board_id: str, revocation: Revocation) -> bool:
-        def work(connection: sqlite3.Connection) -> bool:
+    async def revoke(
+        self, board_id: str, revocation: Revocation, *, revisions: Revisions = None
+    ) -> Revocation | None:
+        def work(connection: sqlite3.Connection) -> Revocation | None:
+            found = _find_record(connection, board_id)
+            _check_revision(board_id, found, revisions)
+            if found is None:
+                return None
+            if found.revocation is not None:
+                return found.revocation
             connection.execute(
-                "INSERT OR IGNORE INTO revocations (key_id, board_id, reason, revoked_at)"
-                " SELECT key_id, id, ?, ? FROM boards WHERE id = ?",
-                (revocation.reason, revocation.at, board_id),
+                "INSERT INTO revocations (key_id, board_id, reason, revoked_at)"
+                " VALUES (?, ?, ?, ?)",
+                (found.key_id, board_id, revocation.reason, revocation.at),
             )
-            return _exists(connection, board_id)
+            return revocation
 
         return await self._write(work)
 
-    async def reinstate(self, board_id: str) -> bool:
+    async def reinstate(self, board_id: str, *, revisions: Revisions = None) -> bool:
         def work(connection: sqlite3.Connection) -> bool:
+            if revisions is not None:
+                found = _find_record(connection, board_id)
+                _check_revision(board_id, found, revisions)
+                if found is None:
+                    return False
             deleted = connection.execute(
                 "DELETE FROM revocations WHERE key_id IN (SELECT key_id FROM boards WHERE id = ?1)"
                 " OR board_id = ?1 AND NOT EXISTS (SELECT 1 FROM boards WHERE id = ?1)",
@@ -123,14 +158,18 @@ class SqliteRegistry(Registry):
         return await self._write(work)
 
     async def boards(self) -> AsyncIterator[BoardRecord]:
-        last = ""
+        page = await self.page("", _PAGE_ROWS)
         while True:
-            page = await self._read_rows(_PAGE, last, _PAGE_ROWS)
-            for row in page:
-                yield _record(row)
-            if len(page) < _PAGE_ROWS:
+            for record in page.boards:
+                yield record
+            if not page.next:
                 return
-            last = page[-1][0]
+            page = await self.page(page.next, _PAGE_ROWS)
+
+    async def page(self, start: str, limit: int) -> Page:
+        rows = await self._read_rows(_PAGE, start, limit)
+        boards = [_record(row) for row in rows]
+        return Page(boards, boards[-1].board_id if len(boards) == limit else "")
 
     async def get(self, board_id: str) -> BoardRecord | None:
         rows = await self._read_rows(_RECORDS + "WHERE id = ?", board_id)
@@ -286,10 +325,15 @@ def _find_root(connection: sqlite3.Connection, key_id: bytes) -> EnrolledRoot | 
     return EnrolledRoot(board_id, root, is_revoked == 1)
 
 
-def _exists(connection: sqlite3.Connection, board_id: str) -> bool:
-    return (
-        connection.execute("SELECT 1 FROM boards WHERE id = ?", (board_id,)).fetchone() is not None
-    )
+def _find_record(connection: sqlite3.Connection, board_id: str) -> BoardRecord | None:
+    row = connection.execute(_RECORDS + "WHERE id = ?", (board_id,)).fetchone()
+    return None if row is None else _record(row)
+
+
+def _check_revision(board_id: str, found: BoardRecord | None, revisions: Revisions) -> None:
+    """Raises StaleRevisionError unless it is one of these, or none is asked for."""
+    if revisions is not None and found is not None and found.revision not in revisions:
+        raise StaleRevisionError(f"{board_id} has been changed meanwhile")
 
 
 def _record(row: _Row) -> BoardRecord:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from dice_auth.admin_tokens import SCOPES, new_token
 from dice_auth.errors import DiceAuthError, PolicyError, RegistryUrlError, SettingsError
 from dice_auth.server import serve as serve_attestation
 from dice_auth.server import serve_with_workers
-from dice_auth.settings import Settings
+from dice_auth.settings import DEFAULT_ADMIN_RATE, Settings
 from ota_cli import output
 from ota_cli.addresses import Address, listen_option
 from ota_cli.errors import EXIT_REFUSED, EXIT_USAGE, CommandError
@@ -62,7 +63,22 @@ def attest() -> None:
 @click.option(
     "--plain-http",
     is_flag=True,
-    help="Serve protocol 2 without HTTPS also to others than this machine.",
+    help="Serve protocol 2 and the admin API without HTTPS also to others than this machine.",
+)
+@click.option(
+    "--admin-tokens",
+    type=_FILE,
+    metavar="FILE",
+    help="Serve the admin API, /api/v1, to the tokens whose hashes stand here (`attest token"
+    " --scope`); a file that only its owner may read. Read again when it changes, and on SIGHUP.",
+)
+@click.option(
+    "--admin-rate",
+    type=click.FloatRange(0.1, 10_000),
+    default=DEFAULT_ADMIN_RATE,
+    show_default=True,
+    metavar="N",
+    help="Requests a second for each token, half of them writes; twice as many at once.",
 )
 def serve(
     registry: str,
@@ -74,14 +90,19 @@ def serve(
     key: Path | None,
     client_ca: Path | None,
     plain_http: bool,
+    admin_tokens: Path | None,
+    admin_rate: float,
 ) -> None:
     """Serve until interrupted.
 
     Protocol 1: POST a board's certificate as PEM, 200 means it is enrolled. Protocol 2, for OTA
     agents: GET /challenge, POST /attest; on loopback for everybody, elsewhere over HTTPS
-    (--cert, --key) and with --agent-tokens or --client-ca.
+    (--cert, --key) and with --agent-tokens or --client-ca. With --admin-tokens: the registry over
+    HTTP; GET /api/v1/openapi.json describes it.
     """
-    settings = Settings(policy, agent_tokens, certificate, key, client_ca, plain_http)
+    settings = Settings(
+        policy, agent_tokens, certificate, key, client_ca, plain_http, admin_tokens, admin_rate
+    )
     scheme = "http" if certificate is None else "https"
 
     def ready(host: str, port: int) -> None:
@@ -99,9 +120,29 @@ def serve(
 
 
 @attest.command()
-def token() -> None:
-    """Print a new random token for an OTA agent.
+@click.option(
+    "--scope",
+    type=click.Choice(SCOPES),
+    help="For the admin API: what it may do; write includes read.",
+)
+@click.option("--name", metavar="NAME", help="Whose it is, for the log; with --scope.")
+def token(scope: str | None, name: str | None) -> None:
+    """Print a new random token.
 
-    For `attest serve --agent-tokens`, and the agent's `--attestation-token`.
+    Without options for an OTA agent: for `attest serve --agent-tokens`, and the agent's
+    `--attestation-token`.
+
+    With --scope and --name for the admin API: the first line is the token, which is shown this
+    once, and the second is for the file of `attest serve --admin-tokens`.
     """
-    click.echo(secrets.token_urlsafe(_TOKEN_BYTES))
+    if scope is None and name is None:
+        click.echo(secrets.token_urlsafe(_TOKEN_BYTES))
+        return
+    if scope is None or name is None:
+        raise CommandError("--scope and --name belong together", EXIT_USAGE)
+    try:
+        text, stored = new_token(name, scope)
+    except SettingsError as error:
+        raise CommandError(f"--name: {error}", EXIT_USAGE) from None
+    click.echo(text)
+    click.echo(stored.line)

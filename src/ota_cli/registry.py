@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from collections.abc import Coroutine
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +16,7 @@ from rich.table import Table
 from dice import certificate
 from dice_auth import enrolment
 from dice_auth.errors import DiceAuthError, EnrolmentError
+from dice_auth.record_fields import fields_of, time_text
 from dice_auth.registry import BoardRecord, Revocation
 from dice_auth.registry_url import open_registry
 from ota_cli import output
@@ -71,7 +71,7 @@ async def _print_json(registry: str) -> None:
     async with open_registry(registry, create=False) as boards:
         separator = "[\n"
         async for record in boards.boards():
-            sys.stdout.write(separator + json.dumps(_fields(record)))
+            sys.stdout.write(separator + json.dumps(fields_of(record)))
             separator = ",\n"
         sys.stdout.write("[]\n" if separator == "[\n" else "\n]\n")
 
@@ -90,7 +90,7 @@ async def _print_table(registry: str) -> None:
             output.printable(record.board_id),
             record.state,
             output.printable(record.application) or "-",
-            _time(record.last_seen) or "-",
+            time_text(record.last_seen) or "-",
             record.last_verdict or "-",
         )
     output.console.print(table)
@@ -111,9 +111,9 @@ def show(mac: str, registry: str, as_json: bool) -> None:
     if record is None:
         raise CommandError(f"{mac} is not enrolled")
     if as_json:
-        output.print_json(_fields(record) | {"root": certificate.to_pem(record.root)})
+        output.print_json(fields_of(record) | {"root": certificate.to_pem(record.root)})
         return
-    fields = _fields(record)
+    fields = fields_of(record)
     fields["labels"] = ", ".join(f"{name}={value}" for name, value in record.labels.items())
     output.print_fields({name.replace("_", " "): value for name, value in fields.items()})
 
@@ -163,7 +163,7 @@ def revoke(mac: str, registry: str, reason: str | None, undo: bool) -> None:
     output.say(f"{mac} revoked")
 
 
-async def _revoke(mac: str, registry: str, reason: str) -> bool:
+async def _revoke(mac: str, registry: str, reason: str) -> Revocation | None:
     async with open_registry(registry, create=False) as boards:
         return await boards.revoke(mac, Revocation(reason, int(time.time())))
 
@@ -198,28 +198,3 @@ def run(work: Coroutine[Any, Any, _T]) -> _T:
         raise CommandError(str(error), EXIT_USAGE) from None
     except DiceAuthError as error:
         raise CommandError(str(error)) from None
-
-
-def _fields(record: BoardRecord) -> dict[str, Any]:
-    revocation = record.revocation
-    return {
-        "id": record.board_id,
-        "key_id": record.key_id.hex(),
-        "state": record.state,
-        "revoked_at": None if revocation is None else _time(revocation.at),
-        "reason": None if revocation is None else revocation.reason,
-        "application": record.application,
-        "labels": dict(record.labels),
-        "enrolled_at": _time(record.enrolled_at),
-        "first_seen": _time(record.first_seen),
-        "last_seen": _time(record.last_seen),
-        "last_verdict": record.last_verdict,
-        "last_version": record.last_version,
-    }
-
-
-def _time(seconds: int | None) -> str | None:
-    """RFC 3339, UTC."""
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

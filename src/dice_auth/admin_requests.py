@@ -1,0 +1,84 @@
+"""Parts of requests to the admin API that FastAPI does not read: ids in paths, entity tags,
+cursors, and which boards a list is to have."""
+
+import binascii
+import re
+import urllib.parse
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
+from fastapi import Request
+from starlette.convertors import Convertor, register_url_convertor
+
+from dice_auth.admin_models import BoardQuery
+from dice_auth.admin_refusals import Refused
+from dice_auth.registry import BoardRecord, Revisions
+
+# RFC 9110, section 8.8.3
+_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+_TAGS = re.compile(rf"{_TAG.pattern}(?:[ \t]*,[ \t]*{_TAG.pattern})*")
+
+
+class _IdInPath(Convertor[str]):
+    """One part of the path as it was sent, percent-encoded UTF-8 (`admin_gate` has looked)."""
+
+    regex = "[^/]+"
+
+    def convert(self, value: str) -> str:
+        return urllib.parse.unquote(value)
+
+    def to_string(self, value: str) -> str:
+        return urllib.parse.quote(value, safe="")
+
+
+ID_IN_PATH = "board"
+register_url_convertor(ID_IN_PATH, _IdInPath())
+
+
+def revisions_of(request: Request, *, is_needed: bool = False) -> Revisions:
+    """Those in If-Match; None for `*` or without it. A weak tag matches nothing (RFC 9110,
+    section 13.1.1). Raises Refused."""
+    text = ", ".join(request.headers.getlist("if-match")).strip()
+    if not text:
+        if is_needed:
+            detail = "expected If-Match: the board's ETag, or *"
+            raise Refused(428, "precondition-required", detail)
+        return None
+    if text == "*":
+        return None
+    if not _TAGS.fullmatch(text):
+        raise Refused(400, "malformed", 'If-Match: expected * or entity tags, as "0f34..."')
+    return frozenset(tag for weak, tag in _TAG.findall(text) if not weak)
+
+
+def cursor_of(place: str) -> str | None:
+    """A place in the registry as a client keeps it."""
+    if not place:
+        return None
+    return urlsafe_b64encode(place.encode("utf-8", "surrogateescape")).rstrip(b"=").decode()
+
+
+def place_of(cursor: str | None) -> str:
+    """The opposite. Raises Refused."""
+    if cursor is None:
+        return ""
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        place = urlsafe_b64decode(padded).decode("utf-8", "surrogateescape")
+    except (binascii.Error, ValueError):
+        place = ""
+    # Base64 as Python reads it passes over much: only what was given out is taken.
+    if not place or cursor_of(place) != cursor:
+        raise Refused(400, "malformed", "cursor: expected `next` of a page")
+    return place
+
+
+def selects(query: BoardQuery, record: BoardRecord) -> bool:
+    """Whether a list that was asked for so has this board."""
+    if query.state is not None and record.state != query.state:
+        return False
+    if query.application is not None and record.application != query.application:
+        return False
+    if query.label is not None:
+        name, _, value = query.label.partition("=")
+        return record.labels.get(name) == value
+    return True
