@@ -62,6 +62,7 @@ def open_admin_api(
         version="1",
         openapi_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     _Boards(registry).add_to(application)

@@ -54,7 +54,11 @@ _IF_MATCH = {
     "in": "header",
     "description": "Entity tags: the change is made only if the board's revision is among them,"
     " and in the same step. `*`: whatever it is.",
-    "schema": {"type": "string", "examples": ['"0f343b0931126a20f133d67c2b018a3b"', "*"]},
+    "schema": {
+        "type": "string",
+        "pattern": r'^(\*|"[0-9a-f]{32}"(, ?"[0-9a-f]{32}")*)$',
+        "examples": ["*", '"0f343b0931126a20f133d67c2b018a3b"'],
+    },
 }
 _DESCRIPTION = """\
 The registry of boards. Ids are percent-encoded in paths: `lab/7` is `/api/v1/boards/lab%2F7`.

@@ -36,12 +36,12 @@ DOCUMENT_PATH = PREFIX + "/openapi.json"
 BATCHES_PATH = PREFIX + "/batches"
 MAX_BODY_BYTES = 16 * 1024
 MAX_BATCH_BYTES = 768 * 1024
-# Of an address that shows tokens which are none; the right one counts all the same.
-_FAILURES_PER_S = 1.0
-_FAILURES_AT_ONCE = 10
-# Beside the rate: how many seconds' worth may come at once; what part of it may be writes.
-_BURST_S = 2
+# What part of the rate may be writes with a token; what part an address may ask that shows no token
+# which counts (with one, it is not asked how often it failed). How much may come at once.
 _WRITES_SHARE = 0.5
+_FAILURES_SHARE = 0.02
+_BURST_S = 2
+_FAILURES_BURST_S = 10
 
 _READING = ("GET", "HEAD")
 _JSON = (b"application/json",)
@@ -92,9 +92,10 @@ class AdminGate:
         self._tokens = tokens
         self._metrics = metrics
         self._closed = closed
+        writes, failures = rate * _WRITES_SHARE, rate * _FAILURES_SHARE
         self._requests = RateLimit(rate, rate * _BURST_S)
-        self._writes = RateLimit(rate * _WRITES_SHARE, rate * _WRITES_SHARE * _BURST_S)
-        self._failures = RateLimit(_FAILURES_PER_S, _FAILURES_AT_ONCE)
+        self._writes = RateLimit(writes, writes * _BURST_S)
+        self._failures = RateLimit(failures, failures * _FAILURES_BURST_S)
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A request for a path under PREFIX. Raises ClientGoneError."""

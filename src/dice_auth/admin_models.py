@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 # What `str.isprintable` means by printable.
 _PRINTABLE = r"^[\p{L}\p{M}\p{N}\p{P}\p{S} ]*$"
+# Of our own, since no pattern tells a certificate: RFC 5280, its shape as DICE makes it.
+ROOT_FORMAT = "dice-root-certificate"
+_MAC = "^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$"
 MOST_PAGE_BOARDS = 200
 MOST_BATCH_BOARDS = 500
 _MOST_ROOT_CHARS = 8192
@@ -26,10 +29,27 @@ BoardId = Annotated[
         examples=[_EXAMPLE_ID],
     ),
 ]
+
+
+def _show_names(schema: dict[str, Any]) -> None:
+    """Of a dictionary whose names have a pattern: pydantic writes a schema that leaves other names
+    free, though it refuses them."""
+    for pattern, value in schema.pop("patternProperties", {}).items():
+        schema["propertyNames"] = {"pattern": pattern, "minLength": 1, "maxLength": 64}
+        schema["additionalProperties"] = value
+    for each in schema.get("anyOf", ()):
+        _show_names(each)
+
+
 Text = Annotated[str, Field(max_length=64, pattern=_PRINTABLE)]
 LabelName = Annotated[str, Field(min_length=1, max_length=64, pattern=_PRINTABLE)]
 Labels = Annotated[
-    dict[LabelName, Text], Field(max_length=16, examples=[{"site": "lab", "line": "3"}])
+    dict[LabelName, Text],
+    Field(
+        max_length=16,
+        examples=[{"site": "lab", "line": "3"}],
+        json_schema_extra=_show_names,
+    ),
 ]
 Root = Annotated[
     str,
@@ -37,6 +57,7 @@ Root = Annotated[
         min_length=1,
         max_length=_MOST_ROOT_CHARS,
         description="The board's DICE root certificate: PEM, or base64 of DER.",
+        json_schema_extra={"format": ROOT_FORMAT},
     ),
 ]
 Reason = Annotated[
@@ -57,7 +78,16 @@ class _Request(BaseModel):
 
 
 class NewBoard(_Request):
-    """A board to enrol."""
+    """A board to enrol: with its root certificate, or by a MAC address, which has one derived."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": ["root"], "properties": {"root": {"type": "string"}}},
+                {"properties": {"id": {"pattern": _MAC}}},
+            ]
+        }
+    )
 
     id: BoardId
     root: Annotated[
@@ -81,17 +111,20 @@ class NewBoards(_Request):
     boards: Annotated[list[NewBoard], Field(min_length=1, max_length=MOST_BATCH_BOARDS)]
 
 
-def _without_default(schema: dict[str, Any]) -> None:
-    schema.pop("default", None)
+def _as_root(schema: dict[str, Any]) -> None:
+    schema["format"] = ROOT_FORMAT
+    schema.pop("default", None)  # it is never used: whether it was given is asked before
 
 
 class BoardChange(_Request):
     """What is to be another: a merge patch (RFC 7396). What is left out stays."""
 
-    root: Root = Field(
+    root: str = Field(
         default="",
+        min_length=1,
+        max_length=_MOST_ROOT_CHARS,
         description="Another root certificate, of a board that was given a new secret.",
-        json_schema_extra=_without_default,
+        json_schema_extra=_as_root,
     )
     application: Annotated[Text | None, Field(description="null: empty.")] = None
     labels: Annotated[
@@ -101,6 +134,7 @@ class BoardChange(_Request):
             description="null: none. Of the labels, each with a value is set, each null is taken"
             " away, the others stay.",
             examples=[{"site": "hall 2", "line": None}],
+            json_schema_extra=_show_names,
         ),
     ] = None
 

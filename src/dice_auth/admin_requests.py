@@ -37,8 +37,9 @@ register_url_convertor(ID_IN_PATH, _IdInPath())
 def revisions_of(request: Request, *, is_needed: bool = False) -> Revisions:
     """Those in If-Match; None for `*` or without it. A weak tag matches nothing (RFC 9110,
     section 13.1.1). Raises Refused."""
-    text = ", ".join(request.headers.getlist("if-match")).strip()
-    if not text:
+    given = request.headers.getlist("if-match")
+    text = ", ".join(given).strip()
+    if not given:
         if is_needed:
             detail = "expected If-Match: the board's ETag, or *"
             raise Refused(428, "precondition-required", detail)

@@ -170,9 +170,12 @@ each_board(function(id, key_id, pem, application, labels)
             redis.call('HSET', 'dice-auth:board:' .. id, name, value)
         end
     end
-    keep('application', application)
-    keep('labels', labels)
-    if pem_of(id) ~= pem then
+    local is_other = pem_of(id) ~= pem
+    if is_other or update then
+        keep('application', application)
+        keep('labels', labels)
+    end
+    if is_other then
         is_changed = true
         write_theirs('HSET', id, 'root_cert', pem)
         redis.call('HSET', 'dice-auth:board:' .. id, 'enrolled_at', now)

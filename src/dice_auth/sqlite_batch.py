@@ -102,7 +102,8 @@ def take_over(connection: sqlite3.Connection, replace: bool, update: bool = True
     if found := connection.execute(_REVOKED).fetchone():
         raise RevokedError(_revoked(*found))
     now = int(time.time())
-    updated = connection.execute(_UPDATE, (now,)).rowcount
+    # What is neither replaced nor updated is as it was: that has just been looked at.
+    updated = connection.execute(_UPDATE, (now,)).rowcount if replace or update else 0
     return updated + connection.execute(_INSERT, (now,)).rowcount
 
 
