@@ -77,6 +77,8 @@ def serve_with_workers(
     # What is wrong with it is said once, here.
     in_use = SettingsInUse(settings)
     asyncio.run(open_registry(registry_url).close())
+    if in_use.has_admin_api:
+        import dice_auth.admin_api  # noqa: F401  # once, in memory that the workers share
     listeners = open_shared_listeners(host, port, workers)
     metrics = Metrics(workers)
 
