@@ -48,9 +48,9 @@ from dice_auth.settings import SettingsInUse
 _BOARDS = PREFIX + "/boards"
 _BOARD = f"{_BOARDS}/{{board_id:{ID_IN_PATH}}}"
 _REVOCATION = _BOARD + "/revocation"
-# Of one request for a list: how many boards are read at once, and in how many such steps.
-_STEP_BOARDS = 100
-_MOST_STEPS = 20
+# Of one request for a list: how many boards are read in a step (a millisecond), how many steps.
+_STEP_BOARDS = 25
+_MOST_STEPS = 80
 
 
 def open_admin_api(
@@ -130,20 +130,23 @@ class _Boards:
                                _404="`not-revoked`: there is no such revocation."))  # fmt: skip
 
     async def list_boards(self, query: Annotated[BoardQuery, Query()]) -> Response:
-        found: list[BoardRecord] = []
+        found: list[str] = []
         start = place_of(query.cursor)
         for _ in range(_MOST_STEPS):
+            started = time.process_time()
             try:
                 page = await self._registry.page(start, min(query.limit - len(found), _STEP_BOARDS))
             except ValueError:
                 raise Refused(400, "malformed", "cursor: expected `next` of a page") from None
-            found += [record for record in page.boards if selects(query, record)]
+            found += [json.dumps(_summary(each)) for each in page.boards if selects(query, each)]
             start = page.next
             if not start or len(found) == query.limit:
                 break
-            await asyncio.sleep(0)
-        boards = [_summary(record) for record in found]
-        return JSONResponse({"boards": boards, "next": cursor_of(start)})
+            # A verdict takes several turns of the event loop: for as long as a step took, they are
+            # all for verdicts.
+            await asyncio.sleep(time.process_time() - started)
+        text = f'{{"boards":[{",".join(found)}],"next":{json.dumps(cursor_of(start))}}}'
+        return Response(text, media_type="application/json")
 
     async def enrol(self, request: Request, board: NewBoard) -> Response:
         entry = entry_of(request.scope)

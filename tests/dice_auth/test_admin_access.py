@@ -32,6 +32,8 @@ def test_without_tokens_there_is_no_admin_api(sqlite_url: str, tmp_path: Path) -
     with server_process(sqlite_url, tmp_path) as server:
         for path in ("/api/v1/boards", "/api/v1/openapi.json", "/api/v1", "/api"):
             assert server.exchange("GET", path) == (404, "Not found")
+        # Nor is what it is made of loaded.
+        assert "pydantic_core" not in Path(f"/proc/{server.process.pid}/maps").read_text()
 
 
 def test_nobody_is_served_without_a_token_that_counts(sqlite_administration: Administered) -> None:

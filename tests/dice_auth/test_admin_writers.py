@@ -16,7 +16,7 @@ from tests.dice_auth.server_process import COMMAND
 
 _OPERATORS = 5
 _COMMANDERS = 5
-_ROUNDS = 8
+_ROUNDS = 6
 SHARED = "shared"
 
 
