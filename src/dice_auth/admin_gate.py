@@ -9,7 +9,7 @@ import ipaddress
 import logging
 import urllib.parse
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from dice_auth.admin_tokens import AdminToken, AdminTokens, find_token
 from dice_auth.asgi import (
@@ -63,7 +63,7 @@ class Entry:
     board: str | list[str] | None = None
     result: str | None = None
     is_change: bool = False
-    status: int | None = field(default=None)
+    status: int | None = None
 
 
 def entry_of(scope: Scope) -> Entry:

@@ -75,8 +75,7 @@ def attest() -> None:
 @click.option(
     "--admin-rate",
     type=click.FloatRange(0.1, 10_000),
-    default=DEFAULT_ADMIN_RATE,
-    show_default=True,
+    show_default=f"{DEFAULT_ADMIN_RATE:.0f}",
     metavar="N",
     help="Requests a second for each token, half of them writes; twice as many at once.",
 )
@@ -91,7 +90,7 @@ def serve(
     client_ca: Path | None,
     plain_http: bool,
     admin_tokens: Path | None,
-    admin_rate: float,
+    admin_rate: float | None,
 ) -> None:
     """Serve until interrupted.
 
@@ -100,9 +99,12 @@ def serve(
     (--cert, --key) and with --agent-tokens or --client-ca. With --admin-tokens: the registry over
     HTTP; GET /api/v1/openapi.json describes it.
     """
+    if admin_rate is not None and admin_tokens is None:
+        raise CommandError("--admin-rate needs --admin-tokens", EXIT_USAGE)
     settings = Settings(
-        policy, agent_tokens, certificate, key, client_ca, plain_http, admin_tokens, admin_rate
-    )
+        policy, agent_tokens, certificate, key, client_ca, plain_http, admin_tokens,
+        DEFAULT_ADMIN_RATE if admin_rate is None else admin_rate,
+    )  # fmt: skip
     scheme = "http" if certificate is None else "https"
 
     def ready(host: str, port: int) -> None:

@@ -58,6 +58,11 @@ def test_half_a_tls_identity_is_none(refused, tmp_path: Path) -> None:  # type: 
     assert "--client-ca needs --cert" in refused("--client-ca", str(identity.certificate))
 
 
+def test_a_rate_of_an_admin_api_that_is_not_there_is_none(refused) -> None:  # type: ignore[no-untyped-def]
+    assert "--admin-rate needs --admin-tokens" in refused("--admin-rate", "5")
+    assert "0.0 is not in the range" in refused("--admin-rate", "0")
+
+
 def test_a_token_is_new_each_time_and_one_that_both_sides_take(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
