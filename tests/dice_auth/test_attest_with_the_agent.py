@@ -235,4 +235,5 @@ def test_the_settings_here_are_those_of_the_command_line() -> None:
     names = {field.name for field in dataclasses.fields(Settings)}
     assert names == {
         "policy", "agent_tokens", "certificate", "key", "client_ca", "plain_http",
+        "admin_tokens", "admin_rate",
     }  # fmt: skip
