@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -166,14 +167,20 @@ def agent_process(folder: Path, identity: Identity, *options: object) -> Iterato
                 port = int(line.rsplit(":", 1)[1])
                 agent = AgentProcess(process, port, 0, log, firmware, context)
                 agent.admin = agent.events("admin-listening")[0]["port"]
+                children |= agent.children()
                 wait_until(lambda: agent.ask("/healthz")[0] == 200, 5)
                 yield agent
                 if process.poll() is None:
-                    children = agent.children()
+                    children |= agent.children()
             finally:
                 process.kill()
-        # Nobody is left behind, whatever a test has done.
-        wait_until(lambda: all(map(has_ended, children)), 5)
+        try:
+            # Nobody is left behind, whatever a test has done.
+            wait_until(lambda: all(map(has_ended, children)), 5)
+        finally:
+            for pid in children:
+                if not has_ended(pid):
+                    os.kill(pid, signal.SIGKILL)
     assert "Traceback" not in log.read_text(), log.read_text()
 
 
