@@ -84,6 +84,11 @@ class AgentProcess:
         found: dict[str, Any] = json.loads(body)
         return found
 
+    def is_complete(self) -> bool:
+        """Whether all of its workers are there."""
+        health = json.loads(self.ask("/healthz")[1])
+        return bool(health["workers_alive"] == health["workers"])
+
     def metrics(self) -> dict[str, float]:
         """Name and labels -> value."""
         status, body = self.ask("/metrics")
@@ -168,7 +173,7 @@ def agent_process(folder: Path, identity: Identity, *options: object) -> Iterato
                 agent = AgentProcess(process, port, 0, log, firmware, context)
                 agent.admin = agent.events("admin-listening")[0]["port"]
                 children |= agent.children()
-                wait_until(lambda: agent.ask("/healthz")[0] == 200, 5)
+                wait_until(agent.is_complete, 10)
                 yield agent
                 if process.poll() is None:
                     children |= agent.children()

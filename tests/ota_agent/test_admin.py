@@ -201,6 +201,7 @@ def test_no_descriptor_is_left_open(agent: AgentProcess) -> None:
         processes = {agent.process.pid} | agent.children()
         return {pid: len(os.listdir(f"/proc/{pid}/fd")) for pid in processes}
 
+    agent.metrics()
     before = descriptors()
     for request in (get("/sessions"), b"nonsense", get("/metrics"), LARGE_HEAD):
         for _ in range(20):
