@@ -14,6 +14,7 @@ from ota_agent.certificate_files import CertificateFiles
 from ota_agent.door import Door
 from ota_agent.errors import SettingsError, UnfinishedError
 from ota_agent.firmware_file import FirmwareFile, log_firmware
+from ota_agent.firmware_source import descriptors, open_firmware
 from ota_agent.listening import open_listener
 from ota_agent.readiness import Readiness
 from ota_agent.service import Service
@@ -24,7 +25,7 @@ from ota_agent.structured_log import log_event, log_to_stderr
 _REFRESH_S = 1.0
 # How often those turned away at the door are told, if there are any.
 _TURNED_AWAY_S = 10.0
-# Descriptors that are no board's: the listener, the attestation server's, the firmware, the log.
+# Descriptors that are no board's: the listener, the attestation server's, the log.
 _OTHER_DESCRIPTORS = 64
 # Objects made and not freed before the garbage collector looks.
 _COLLECT_AFTER = 50_000
@@ -43,14 +44,19 @@ async def serve(settings: Settings, *, ready: Ready | None = None) -> None:
     """
     log_to_stderr()
     thresholds = gc.get_threshold()
-    firmware = FirmwareFile(settings.firmware, settings.trust)
+    firmware = open_firmware(settings)
     certificate = CertificateFiles(settings.certificate, settings.key)
     access = _access(settings)
-    most = _raise_descriptor_limit(settings.max_connections)
+    most = _raise_descriptor_limit(settings.max_connections, descriptors(firmware))
     with open_listener(settings.host, settings.port) as listener:
         listener.setblocking(False)
         host, port = listener.getsockname()[:2]
-        log_firmware("listening", firmware.served, host=host, port=port, max_connections=most)
+        about = {"host": host, "port": port, "max_connections": most}
+        if isinstance(firmware, FirmwareFile):
+            log_firmware("listening", firmware.served[0], **about)
+        else:
+            images = len(firmware.served)
+            log_event("listening", **about, catalogue=str(settings.firmware), images=images)
         if access.refusal:
             log_event("no-protocol-2", reason=access.refusal)
         attestation = AttestationClient(
@@ -185,14 +191,16 @@ def _access(settings: Settings) -> Access:
     return access
 
 
-def _raise_descriptor_limit(wanted: int) -> int:
-    """Ask for as many file descriptors as connections need; how many connections that allows."""
+def _raise_descriptor_limit(wanted: int, copies: int) -> int:
+    """Ask for as many file descriptors as connections need, and copies of firmware; how many
+    connections that allows."""
+    others = _OTHER_DESCRIPTORS + copies
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = wanted + _OTHER_DESCRIPTORS
+    needed = wanted + others
     if soft != resource.RLIM_INFINITY and soft < needed:
         soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         if soft < needed:
             log_event("few-descriptors", wanted=needed, limit=soft)
-            return max(1, soft - _OTHER_DESCRIPTORS)
+            return max(1, soft - others)
     return wanted

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ota_agent.default_firmware import DefaultFirmware
 from ota_agent.errors import SettingsError
 from ota_agent.firmware import Trust
 
@@ -26,7 +27,8 @@ MOST_SEND_BUFFER_BYTES = 1 << 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """firmware, certificate, key: files; the two last PEM, the certificate with its chain.
+    """firmware: a file, or a folder, the catalogue; default_firmware: what boards of protocol 1
+    get of a catalogue. certificate, key: PEM files, the certificate with its chain.
     dice_auth_url: where certificates are POSTed. trust: whose firmware is served.
     host, port: where boards connect; port 0 takes a free one.
 
@@ -49,6 +51,7 @@ class Settings:
     certificate: Path
     key: Path
     dice_auth_url: str
+    default_firmware: DefaultFirmware | None = None
     trust: Trust = field(default_factory=Trust)
     host: str = "0.0.0.0"
     port: int = 4433

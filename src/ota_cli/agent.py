@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from ota_agent.default_firmware import parse_default
 from ota_agent.errors import AgentError, SettingsError
 from ota_agent.firmware import Trust
 from ota_agent.server import serve
@@ -133,7 +134,17 @@ def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.group(invoke_without_command=True)
-@click.option("--firmware", type=_FILE, help="Signed image to serve [env: NEW_FIRMWARE_PATH].")
+@click.option(
+    "--firmware",
+    metavar="FILE|DIR",
+    help="Signed image to serve, or a folder of them (*.bin), of which each board gets the newest"
+    " for its chip and application [env: NEW_FIRMWARE_PATH].",
+)
+@click.option(
+    "--default-firmware",
+    metavar="PROJECT[@CHIP]",
+    help="Which firmware of a folder boards of protocol 1 get; else none.",
+)
 @click.option("--cert", type=_FILE, help="Server certificate, PEM [env: SERVER_CRT_PATH].")
 @click.option("--key", type=_FILE, help="Its private key, PEM [env: SERVER_KEY_PATH].")
 @click.option("--dice-auth-url", metavar="URL", help="Attestation server [env: DICE_AUTH_URL].")
@@ -171,7 +182,8 @@ def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def agent(
     context: click.Context,
     /,
-    firmware: Path | None,
+    firmware: str | None,
+    default_firmware: str | None,
     cert: Path | None,
     key: Path | None,
     dice_auth_url: str | None,
@@ -200,6 +212,7 @@ def agent(
     try:
         settings = from_environment(
             firmware=firmware,
+            default_firmware=None if default_firmware is None else parse_default(default_firmware),
             certificate=cert,
             key=key,
             dice_auth_url=dice_auth_url,
