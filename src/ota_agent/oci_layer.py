@@ -117,6 +117,7 @@ class _Reader:
             raise ContentError(
                 f"/{member.name}: {member.size} bytes, at most {_MOST_FILE_BYTES} allowed"
             )
+        self._input.allow(member.size + _MOST_BYTES_BETWEEN)
         file = self._archive.extractfile(member)
         content = file.read(member.size) if file is not None else b""
         if len(content) != member.size:

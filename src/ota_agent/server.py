@@ -6,6 +6,7 @@ import resource
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from ota_agent.admission import Admission
 from ota_agent.attestation import AttestationClient
@@ -14,12 +15,15 @@ from ota_agent.certificate_files import CertificateFiles
 from ota_agent.door import Door
 from ota_agent.errors import SettingsError, UnfinishedError
 from ota_agent.firmware_file import FirmwareFile, log_firmware
-from ota_agent.firmware_source import descriptors, open_firmware
+from ota_agent.firmware_source import descriptors, open_firmware, puller_for
 from ota_agent.listening import open_listener
 from ota_agent.readiness import Readiness
 from ota_agent.service import Service
 from ota_agent.settings import Settings
 from ota_agent.structured_log import log_event, log_to_stderr
+
+if TYPE_CHECKING:
+    from ota_agent.oci_puller import Puller
 
 # How often files are looked at for changes.
 _REFRESH_S = 1.0
@@ -38,15 +42,22 @@ async def serve(settings: Settings, *, ready: Ready | None = None) -> None:
 
     A signal lets running transfers finish, up to settings.shutdown_deadline_s; a second one
     does not. SIGHUP looks at once whether certificate or firmware have changed; every second
-    that is done anyway. ready(host, port) is called once the socket listens, with its real
-    address. Raises FirmwareError, CertificateError or ListenError, each a line, before it
-    listens, and UnfinishedError if transfers were cut off at the end.
+    (at a registry: every settings.oci_interval_s) that is done anyway. ready(host, port) is called
+    once the socket listens, with its real address. Raises FirmwareError, PullError,
+    CertificateError or ListenError, each a line, before it listens, and UnfinishedError if
+    transfers were cut off at the end.
     """
     log_to_stderr()
     thresholds = gc.get_threshold()
-    firmware = open_firmware(settings)
+    puller = puller_for(settings)
+    if puller is None:
+        firmware = open_firmware(settings)
     certificate = CertificateFiles(settings.certificate, settings.key)
     access = _access(settings)
+    if puller is not None:
+        # It may take a while: what is wrong with the rest is told first.
+        await puller.fill()
+        firmware = open_firmware(settings, puller)
     most = _raise_descriptor_limit(settings.max_connections, descriptors(firmware))
     with open_listener(settings.host, settings.port) as listener:
         listener.setblocking(False)
@@ -65,7 +76,7 @@ async def serve(settings: Settings, *, ready: Ready | None = None) -> None:
         admission = Admission(most, settings.max_connections_per_address, settings.accept_rate)
         readiness = Readiness()
         service = Service(settings, certificate, firmware, attestation, readiness)
-        agent = _Agent(service, Door(service, listener, admission), admission)
+        agent = _Agent(service, Door(service, listener, admission), admission, puller)
         # What there is now stays to the end: the collector need not look at it again, and
         # sessions leave no cycles for it.
         gc.freeze()
@@ -82,8 +93,11 @@ async def serve(settings: Settings, *, ready: Ready | None = None) -> None:
 class _Agent:
     """The life of the process around its door."""
 
-    def __init__(self, service: Service, door: Door, admission: Admission) -> None:
+    def __init__(
+        self, service: Service, door: Door, admission: Admission, puller: "Puller | None"
+    ) -> None:
         self._service = service
+        self._puller = puller
         self._door = door
         self._admission = admission
         self._signals = 0
@@ -93,10 +107,12 @@ class _Agent:
     async def run(self, started: Callable[[], None]) -> None:
         """started is called when boards are accepted and signals are handled."""
         self._door.open()
-        background = (
+        background = [
             asyncio.create_task(self._watch_files()),
             asyncio.create_task(self._tell_turned_away()),
-        )
+        ]
+        if self._puller is not None:
+            background.append(asyncio.create_task(self._puller.run()))
         try:
             with self._handle_signals():
                 started()
@@ -161,7 +177,7 @@ class _Agent:
         for number, handler in (
             (signal.SIGTERM, self._signal),
             (signal.SIGINT, self._signal),
-            (signal.SIGHUP, self._refresh.set),
+            (signal.SIGHUP, self._look_now),
         ):
             # Signals reach the main thread only; elsewhere the caller cancels the task.
             with suppress(ValueError, RuntimeError):
@@ -172,6 +188,11 @@ class _Agent:
         finally:
             for number in handled:
                 loop.remove_signal_handler(number)
+
+    def _look_now(self) -> None:
+        self._refresh.set()
+        if self._puller is not None:
+            self._puller.look_now()
 
     def _signal(self) -> None:
         self._signals += 1

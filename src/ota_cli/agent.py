@@ -136,14 +136,40 @@ def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.group(invoke_without_command=True)
 @click.option(
     "--firmware",
-    metavar="FILE|DIR",
-    help="Signed image to serve, or a folder of them (*.bin), of which each board gets the newest"
-    " for its chip and application [env: NEW_FIRMWARE_PATH].",
+    metavar="FILE|DIR|oci://...",
+    help="Signed image to serve; or a folder of them (*.bin), or oci://REGISTRY/NAME:TAG, of which"
+    " each board gets the newest for its chip and application [env: NEW_FIRMWARE_PATH].",
 )
 @click.option(
     "--default-firmware",
     metavar="PROJECT[@CHIP]",
-    help="Which firmware of a folder boards of protocol 1 get; else none.",
+    help="Which firmware of a folder or registry boards of protocol 1 get; else none.",
+)
+@click.option(
+    "--cache",
+    type=_FILE,
+    metavar="DIR",
+    help="Where firmware from a registry is kept [else: CACHE_DIRECTORY/, the user's cache].",
+)
+@click.option(
+    "--oci-interval",
+    "oci_interval_s",
+    type=_SECONDS,
+    default=_DEFAULTS["oci_interval_s"],
+    show_default=True,
+    help="Seconds between two looks at the registry.",
+)
+@click.option("--oci-ca", type=_FILE, help="CA certificates, PEM, to trust for the registry.")
+@click.option(
+    "--oci-config",
+    type=_FILE,
+    help="Credentials for the registry, as docker login writes them [else: DOCKER_CONFIG/,"
+    " ~/.docker/, config.json].",
+)
+@click.option(
+    "--oci-plain-http",
+    is_flag=True,
+    help="Speak plain HTTP to the registry beyond this machine as well.",
 )
 @click.option("--cert", type=_FILE, help="Server certificate, PEM [env: SERVER_CRT_PATH].")
 @click.option("--key", type=_FILE, help="Its private key, PEM [env: SERVER_KEY_PATH].")
