@@ -105,6 +105,8 @@ class Cache:
     def scratch(self) -> Path:
         """A new folder to fill, for `replace`."""
         try:
+            # Somebody may have emptied the cache meanwhile.
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             return Path(tempfile.mkdtemp(prefix=".new-", dir=self._folder))
         except OSError as error:
             raise PullError(f"cache {self._folder}: {error.strerror}") from None
