@@ -31,6 +31,7 @@ _MOST_TOKEN_BYTES = 256 * 1024
 _ACCEPT = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))
 _PARAMETER = re.compile(r'([A-Za-z]+)="([^"]*)"')
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -160,7 +161,7 @@ class Registry:
             finally:
                 await response.aclose()
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
-            text = str(error) or type(error).__name__
+            text = _ERRNO.sub("", str(error)) or type(error).__name__
             raise PullError(f"registry {self._reference.registry}: {text}") from None
 
     async def _send(self, method: str, url: str) -> httpx.Response:
