@@ -40,7 +40,7 @@ async def firmware_of(
             with tempfile.TemporaryFile(dir=scratch) as file:
                 await registry.download(layer.content, file)
                 file.seek(0)
-                await asyncio.to_thread(files.apply, file, is_compressed=layer.is_compressed)
+                await asyncio.to_thread(files.apply, file, layer.compression)
         except OSError as error:
             raise PullError(f"cache {scratch}: {error.strerror}") from None
     found = []

@@ -11,9 +11,12 @@ import io
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, cast
+
+from zstandard import ZstdDecompressor, ZstdError
 
 from ota_agent.errors import ContentError
+from ota_agent.oci_manifest import Compression
 
 FOLDER = "firmware"
 # As large as a bootloader takes them (firmware.py).
@@ -21,6 +24,8 @@ _MOST_FILE_BYTES = 16 * 1024 * 1024
 # Of all files of one image together, and of a whole layer, unpacked.
 _MOST_KEPT_BYTES = 48 * 1024 * 1024
 _MOST_LAYER_BYTES = 64 * 1024 * 1024
+# What zstd may look back on: what its highest level wants for a file of this size.
+_MOST_WINDOW_BYTES = 64 * 1024 * 1024
 # What tarfile does with headers may take the square of their length.
 _MOST_HEADERS = 2_000
 _MOST_EXTENSION_BYTES = 8 * 1024
@@ -28,6 +33,11 @@ _MOST_BYTES_BETWEEN = 64 * 1024
 _EXTENSIONS = (
     tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
+)  # fmt: skip
+# What archives that are none make of the libraries.
+_UNREADABLE = (
+    tarfile.TarError, zlib.error, ZstdError, EOFError, OSError, ValueError, OverflowError,
+    RecursionError, IndexError, KeyError, TypeError,
 )  # fmt: skip
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 
@@ -39,16 +49,14 @@ class FirmwareFiles:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
 
-    def apply(self, layer: BinaryIO, *, is_compressed: bool) -> None:
+    def apply(self, layer: BinaryIO, compression: Compression) -> None:
         """Lay one more layer over it. Raises ContentError, and is worth nothing then."""
         try:
-            with gzip.GzipFile(fileobj=layer) if is_compressed else layer as plain:
+            with _plain(layer, compression) as plain:
                 self._apply(_Reader(plain))
         except ContentError:
             raise
-        except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError, OverflowError,
-                RecursionError, IndexError, KeyError, TypeError) as error:  # fmt: skip
-            # tarfile lets some of these through for archives that are none.
+        except _UNREADABLE as error:
             text = (str(error) or type(error).__name__)[:100]
             raise ContentError(f"layer: not a tar as it should be: {text!r}") from None
 
@@ -77,6 +85,15 @@ class FirmwareFiles:
         _check_total(self.files.values())
 
 
+def _plain(layer: BinaryIO, compression: Compression) -> BinaryIO:
+    if compression == "gzip":
+        return cast(BinaryIO, gzip.GzipFile(fileobj=layer))
+    if compression == "zstd":
+        unpack = ZstdDecompressor(max_window_size=_MOST_WINDOW_BYTES)
+        return cast(BinaryIO, unpack.stream_reader(layer, read_across_frames=True))
+    return layer
+
+
 class _Header(tarfile.TarInfo):
     """A header whose extensions are short."""
 
@@ -91,7 +108,7 @@ class _Header(tarfile.TarInfo):
 class _Reader:
     """The entries of a layer, one after the other."""
 
-    def __init__(self, plain: BinaryIO | gzip.GzipFile) -> None:
+    def __init__(self, plain: BinaryIO) -> None:
         self._input = _Bounded(plain)
         # With nothing of its own to close.
         self._archive = tarfile.TarFile.open(
@@ -129,7 +146,7 @@ class _Reader:
 class _Bounded(io.RawIOBase):
     """A layer's content: as much as is allowed each time, and up to a limit."""
 
-    def __init__(self, source: BinaryIO | gzip.GzipFile) -> None:
+    def __init__(self, source: BinaryIO) -> None:
         self._source = source
         self._left = _MOST_LAYER_BYTES
         self._allowed = _MOST_BYTES_BETWEEN

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ota_agent.errors import ContentError
 
@@ -31,12 +31,13 @@ MANIFEST_TYPES = (
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
-# Which of them are compressed.
-_LAYER_TYPES = {
-    "application/vnd.oci.image.layer.v1.tar": False,
-    "application/vnd.oci.image.layer.v1.tar+gzip": True,
-    "application/vnd.docker.image.rootfs.diff.tar.gzip": True,
-    "application/vnd.docker.image.rootfs.diff.tar": False,
+Compression = Literal["", "gzip", "zstd"]
+_LAYER_TYPES: dict[str, Compression] = {
+    "application/vnd.oci.image.layer.v1.tar": "",
+    "application/vnd.oci.image.layer.v1.tar+gzip": "gzip",
+    "application/vnd.oci.image.layer.v1.tar+zstd": "zstd",
+    "application/vnd.docker.image.rootfs.diff.tar.gzip": "gzip",
+    "application/vnd.docker.image.rootfs.diff.tar": "",
 }
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # The originals' label for the file that is the firmware.
@@ -55,7 +56,7 @@ class Descriptor:
 @dataclass(frozen=True, slots=True)
 class Layer:
     content: Descriptor
-    is_compressed: bool
+    compression: Compression
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ def _layers(members: dict[str, Any]) -> Iterator[Layer]:
     for number, entry in enumerate(_list(members, "layers", "manifest")):
         kind = entry.get("mediaType")
         if kind not in _LAYER_TYPES:
-            raise ContentError(f"layer of type {_shown(kind)}: expected a tar, plain or gzip")
+            raise ContentError(f"layer of type {_shown(kind)}: expected a tar: plain, gzip or zstd")
         content = _descriptor(entry, f"layer {number}", _MOST_LAYER_BYTES)
         yield Layer(content, _LAYER_TYPES[kind])
 

@@ -82,10 +82,11 @@ class Puller:
         try:
             if self._cache.lock():
                 await self._pull_in_time()
-        except PullError as error:
-            if str(error) != self._complaint:
-                self._complaint = str(error)
-                self._complain(str(error), "what was pulled before")
+        except (PullError, OSError, MemoryError) as error:
+            reason = str(error) or "out of memory"
+            if reason != self._complaint:
+                self._complaint = reason
+                self._complain(reason, "what was pulled before")
         else:
             if self._complaint:
                 self._complaint = ""

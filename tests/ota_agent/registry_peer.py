@@ -21,6 +21,7 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
+_PACKED = {b"\x1f\x8b": "+gzip", b"\x28\xb5": "+zstd"}
 USER, PASSWORD = "fleet", "correct horse"
 # Of that password: bcrypt with cost 4.
 _HTPASSWD = "fleet:$2b$04$OHBwsw7mu8awHR9f2a2V..8DLb1RdNW0aXopQASwQyJbCrgKSspO.\n"
@@ -58,10 +59,7 @@ class Image:
 
     @property
     def manifest(self) -> bytes:
-        layers = [
-            described(each, LAYER + ("+gzip" if each[:2] == b"\x1f\x8b" else ""))
-            for each in self.layers
-        ]
+        layers = [described(each, LAYER + _PACKED.get(each[:2], "")) for each in self.layers]
         return encoded(
             {"schemaVersion": 2, "mediaType": MANIFEST, "config": described(self.config, CONFIG),
              "layers": layers}

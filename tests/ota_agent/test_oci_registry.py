@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
 from ota_agent.default_firmware import parse_default
 from ota_agent.errors import PullError
@@ -124,7 +125,8 @@ def test_the_file_that_the_label_names_is_the_firmware(
 
 
 def test_layers_lie_over_each_other(shared: RegistryPeer, tmp_path: Path) -> None:
-    layers = [layer(app=OLDER, old=LAMP), tar(entry("firmware/.wh.old.bin")), layer(app=THERMO)]
+    last = zstandard.compress(gzip.decompress(layer(app=THERMO)))
+    layers = [layer(app=OLDER, old=LAMP), tar(entry("firmware/.wh.old.bin")), last]
     shared.push(Image("esp32", layers), name="e")
     assert filled(puller_of(shared.reference("e"), tmp_path)) == [THERMO]
 
