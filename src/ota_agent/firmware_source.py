@@ -9,10 +9,12 @@ from ota_agent.firmware_folder import FirmwareFolder
 from ota_agent.oci_reference import Reference
 from ota_agent.offer import FirmwareSource
 from ota_agent.settings import Settings
-from ota_agent.shelf import MOST_FILES, is_folder
+from ota_agent.shelf import is_folder
 
 if TYPE_CHECKING:
     from ota_agent.oci_puller import Puller
+
+_MORE_IMAGES = 64
 
 
 def puller_for(settings: Settings) -> "Puller | None":
@@ -59,5 +61,7 @@ def _folder(settings: Settings, path: Path, *, named_by_digest: bool = False) ->
 
 
 def descriptors(source: FirmwareSource) -> int:
-    """How many copies in memory may cost one each: while a copy is replaced there are two."""
-    return 2 if isinstance(source, FirmwareFile) else MOST_FILES
+    """How many copies in memory may cost one each: while a copy is replaced there are two, and a
+    catalogue may grow."""
+    more = 0 if isinstance(source, FirmwareFile) else _MORE_IMAGES
+    return 2 * len(source.served) + more

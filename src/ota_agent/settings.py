@@ -150,11 +150,13 @@ def from_environment(*, environment: Mapping[str, str] | None = None, **given: A
 def _find_firmware(given: dict[str, Any], variables: Mapping[str, str]) -> None:
     """Where it is, and for a registry's: where it is kept, and docker's credentials."""
     text = str(given["firmware"])
+    if given.get("oci_interval_s", 0) is None:
+        del given["oci_interval_s"]
     if not text.startswith(SCHEME):
         given["firmware"] = Path(text)
-        for name in ("cache", "oci_ca", "oci_config", "oci_plain_http"):
+        for name in ("cache", "oci_interval_s", "oci_ca", "oci_config", "oci_plain_http"):
             if given.get(name):
-                option = "--" + name.replace("_", "-")
+                option = "--" + name.removesuffix("_s").replace("_", "-")
                 raise SettingsError(f"{option} is for firmware oci://..., this is {text}")
         return
     given["firmware"] = parse_reference(text)

@@ -155,9 +155,7 @@ def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "--oci-interval",
     "oci_interval_s",
     type=_SECONDS,
-    default=_DEFAULTS["oci_interval_s"],
-    show_default=True,
-    help="Seconds between two looks at the registry.",
+    help=f"Seconds between two looks at the registry  [default: {_DEFAULTS['oci_interval_s']}].",
 )
 @click.option("--oci-ca", type=_FILE, help="CA certificates, PEM, to trust for the registry.")
 @click.option(

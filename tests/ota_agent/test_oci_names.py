@@ -105,11 +105,11 @@ def test_the_originals_variable_may_name_a_registry_too() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("cache", Path("c")), ("oci_ca", Path("c")), ("oci_config", Path("c")),
-     ("oci_plain_http", True)],
+    [("oci_interval_s", 5.0), ("cache", Path("c")), ("oci_ca", Path("c")),
+     ("oci_config", Path("c")), ("oci_plain_http", True)],
 )  # fmt: skip
 def test_options_for_a_registry_are_refused_where_there_is_none(name: str, value: object) -> None:
-    with pytest.raises(SettingsError, match="--" + name.replace("_", "-")):
+    with pytest.raises(SettingsError, match="--" + name.removesuffix("_s").replace("_", "-")):
         settings_for("firmware.bin", {}, **{name: value})
 
 
