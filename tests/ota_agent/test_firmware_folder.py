@@ -347,6 +347,38 @@ def test_a_link_that_is_set_to_another_folder_is_followed_at_once(tmp_path: Path
     asyncio.run(run())
 
 
+def test_boards_that_come_while_files_come_and_go_get_one_that_was_there_and_whole(
+    tmp_path: Path, board_certificate: bytes
+) -> None:
+    folder = folder_of(tmp_path / "fleet", a=OLDER)
+    others = {"b": THERMO, "c": NEWER}
+
+    async def change(until: asyncio.Event) -> None:
+        number = 0
+        while not until.is_set():
+            name = ("b", "c")[number // 2 % 2]
+            if number % 2:
+                (folder / f"{name}.bin").unlink()
+            else:
+                replace(folder / f"{name}.bin", others[name])
+            number += 1
+            await asyncio.sleep(0.002)
+
+    async def run() -> None:
+        async with folder_scene(tmp_path, folder, default_firmware=DEFAULT) as here:
+            over = asyncio.Event()
+            changes = asyncio.create_task(change(over))
+            found = await asyncio.gather(*(here.update(board_certificate) for _ in range(60)))
+            over.set()
+            await changes
+            assert set(found) <= {OLDER, THERMO, NEWER}
+            for _ in found:
+                assert (await here.agent.next_session())["outcome"] == "sent"
+            assert "firmware-not-loaded" not in here.agent.events_so_far()
+
+    asyncio.run(run())
+
+
 def test_boards_that_come_while_nothing_has_changed_look_at_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
