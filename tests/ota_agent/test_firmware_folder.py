@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from esp_image.keys import key_digest_of_public_key
-from ota_agent import server, shelf
+from ota_agent import file_stamp, server, shelf
 from ota_agent.default_firmware import parse_default
 from ota_agent.errors import FirmwareError, SettingsError
 from ota_agent.firmware import Trust
@@ -590,3 +590,93 @@ def test_a_default_is_for_a_folder_only(tmp_path: Path) -> None:
 
     with pytest.raises(SettingsError, match=r"--default-firmware thermo: .*one file"):
         asyncio.run(run())
+
+
+def test_a_file_that_could_not_be_copied_is_tried_again_though_it_has_not_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(name: str, flags: int) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(shelf, "is_settled", lambda stamp: True)
+    folder = folder_of(tmp_path / "fleet", a=THERMO)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "memfd_create", full)
+        made, _ = news(folder)
+    assert names(made) == []
+    made.look()
+    assert names(made) == ["thermo 2.0.0 esp32"]
+
+
+def test_what_a_file_holds_when_it_is_copied_counts_and_not_what_it_held_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The version below is copied when the one above goes, and is another image meanwhile."""
+    folder = folder_of(tmp_path / "fleet", a=THERMO, b=OLDER)
+    monkeypatch.setattr(shelf, "is_settled", lambda stamp: True)
+    made, _ = news(folder)
+    load = shelf.load_firmware
+
+    def late(path: Path, trust: Trust) -> Any:
+        if path.name == "b.bin":
+            replace(path, LAMP)
+        return load(path, trust)
+
+    (folder / "a.bin").unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(shelf, "load_firmware", late)
+        made.look()
+    assert list(made.served) == [("esp32s3", "lamp")]
+
+
+def test_a_board_that_comes_during_a_look_gets_what_was_put_there_before_it_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = folder_of(tmp_path / "fleet", a=THERMO)
+    look, count = Shelf.look, 0
+
+    def late(self: Shelf) -> shelf.News:
+        nonlocal count
+        found = look(self)
+        count += 1
+        if count == 2:
+            replace(folder / "b.bin", NEWER)
+        return found
+
+    monkeypatch.setattr(server, "_REFRESH_S", 600)
+    monkeypatch.setattr(Shelf, "look", late)
+
+    async def run() -> None:
+        async with folder_scene(tmp_path, folder) as here:
+            folder_of(folder, c=OLDER)
+            assert await served(here) == NEWER
+
+    asyncio.run(run())
+
+
+def test_files_that_follow_each_other_within_one_tick_of_the_clock_are_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As coarse here as older kernels have it."""
+    tick_ns, exact = 10_000_000, file_stamp._stamp
+
+    def coarse(path: Path) -> tuple[int, ...] | None:
+        numbers = exact(path)
+        if numbers is None:
+            return None
+        return tuple(each // tick_ns * tick_ns if each > 10**15 else each for each in numbers)
+
+    monkeypatch.setattr(file_stamp, "_stamp", coarse)
+    monkeypatch.setattr(server, "_REFRESH_S", 600)
+    folder = folder_of(tmp_path / "fleet", a=THERMO)
+
+    async def run() -> None:
+        async with folder_scene(tmp_path, folder) as here:
+            for number in range(20):
+                if number % 2:
+                    (folder / "b.bin").unlink()
+                else:
+                    replace(folder / "b.bin", NEWER)
+                assert await served(here) == (NEWER, THERMO)[number % 2]
+
+    asyncio.run(run())
