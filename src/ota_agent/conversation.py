@@ -28,6 +28,7 @@ from ota_agent.errors import PeerError
 from ota_agent.firmware import Firmware
 from ota_agent.http_answer import answer, problem
 from ota_agent.http_request import Request, RequestError, RequestReader
+from ota_agent.offer import Offer
 from ota_agent.service import Service
 from ota_agent.tls_connection import NOT_NOW, TlsConnection
 from ota_agent.transfer import Transfer
@@ -378,17 +379,17 @@ class Conversation:
         is_known = bool(self._token) and hmac.compare_digest(token.strip(b" "), self._token)
         return is_known and scheme.lower() == b"bearer" and self._loop.time() < self._token_until
 
-    def _loaded(self, firmware: Firmware) -> None:
-        self._session.attempt(partial(self._serve, firmware))
+    def _loaded(self, offer: Offer) -> None:
+        self._session.attempt(partial(self._serve, offer))
 
-    def _serve(self, firmware: Firmware) -> None:
+    def _serve(self, offer: Offer) -> None:
         request, verdict = self._request, self._verdict
         if request is None or verdict is None:
             raise ValueError("no request to serve, or no verdict")
         if self._session.has_hung_up:
             raise PeerError("closed-by-board", "closed before its firmware")
-        self._firmware = firmware
-        if not _is_for(firmware, verdict):
+        self._firmware = firmware = offer.for_board(verdict.hwmodel, verdict.application)
+        if firmware is None:
             self._complain(
                 404, f"no firmware for {verdict.application or '(no name)'} on {verdict.hwmodel}",
                 outcome="no-firmware",
@@ -527,19 +528,6 @@ def _identity_headers(firmware: Firmware) -> str:
     """Which firmware it is, whatever part of it is sent (RFC 9110, 8.8.3; RFC 9530, 3)."""
     digest = base64.b64encode(bytes.fromhex(firmware.sha256)).decode()
     return f'ETag: "{firmware.sha256}"\r\nRepr-Digest: sha-256=:{digest}:\r\n'
-
-
-def _is_for(firmware: Firmware, verdict: Verdict) -> bool:
-    """Names may differ in case and hyphens (ESP32-S3, esp32s3); a firmware or a board without a
-    name fits any."""
-    if _plain(firmware.chip) != _plain(verdict.hwmodel):
-        return False
-    names = firmware.project, verdict.application
-    return "" in names or names[0] == names[1]
-
-
-def _plain(chip: str) -> str:
-    return chip.lower().replace("-", "")
 
 
 def _is_running(firmware: Firmware, verdict: Verdict) -> bool:

@@ -21,6 +21,14 @@ class FirmwareError(AgentError):
         self.code = code
 
 
+class PullError(AgentError):
+    """Firmware cannot be had from the registry, for now: it is tried again."""
+
+
+class ContentError(PullError):
+    """What the registry holds under this name is not firmware as it should be published."""
+
+
 class CertificateError(AgentError):
     """The agent's own certificate or key cannot be read, or they do not belong together."""
 

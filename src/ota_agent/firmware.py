@@ -39,8 +39,8 @@ class Trust:
 @dataclass(frozen=True, slots=True)
 class Firmware:
     """image: the bytes, in memory that nobody can change; records: the same, cut into TLS
-    records. chip, project, version: from its header and app descriptor. sha256: of the file,
-    hex. digests: what a board may call the SHA-256 of this image,
+    records. chip, project, version, secure_version: from its header and app descriptor. sha256: of
+    the file, hex. digests: what a board may call the SHA-256 of this image,
     hex: of the file, of what the signature covers, the appended one. signer: key digest, hex, or
     None."""
 
@@ -49,6 +49,7 @@ class Firmware:
     chip: str
     project: str
     version: str
+    secure_version: int
     sha256: str
     digests: frozenset[str]
     signer: str | None
@@ -57,6 +58,11 @@ class Firmware:
     def name(self) -> str:
         """As a log names it."""
         return f"{self.project or '(no project)'} {self.version or '(no version)'} {self.chip}"
+
+
+def plain_chip(name: str) -> str:
+    """A chip's name as esptool spells it (esp32s3), of any spelling (ESP32-S3)."""
+    return name.lower().replace("-", "")
 
 
 def load_firmware(path: Path, trust: Trust) -> Firmware:
@@ -129,6 +135,7 @@ def _check(image: memoryview, trust: Trust) -> Firmware:
         chip=chip_name(header.chip_id),
         project=descriptor.project_name,
         version=descriptor.version,
+        secure_version=descriptor.secure_version,
         sha256=sha256,
         digests=frozenset(digests),
         signer=_signer(image, parser, trust),

@@ -7,13 +7,14 @@ the copy there is goes on being served.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ota_agent.errors import FirmwareError
 from ota_agent.file_stamp import Stamp, is_settled, stamp_of
 from ota_agent.firmware import Firmware, Trust, load_firmware
+from ota_agent.offer import Offer
 from ota_agent.structured_log import log_event
 
 
@@ -26,20 +27,26 @@ class FirmwareFile:
         stamp = stamp_of(path)
         self._seen: Stamp | None = stamp if is_settled(stamp) else None
         self._firmware = load_firmware(path, trust)
+        self._offer = Offer((self._firmware,), self._firmware)
         self._reloading: asyncio.Task[None] | None = None
-        self._takers: list[Callable[[Firmware], None]] = []
+        self._takers: list[Callable[[Offer], None]] = []
         self._complaint = ""
 
     @property
-    def served(self) -> Firmware:
-        """The copy there is."""
-        return self._firmware
+    def offer(self) -> Offer:
+        """The copy there is, for whoever it is for."""
+        return self._offer
 
-    def when_current(self, take: Callable[[Firmware], None]) -> None:
+    @property
+    def served(self) -> Sequence[Firmware]:
+        """The copy there is, alone."""
+        return self._offer.served
+
+    def when_current(self, take: Callable[[Offer], None]) -> None:
         """Call take with what the file holds now, or the last that was valid: at once if the
         file has not changed, else when it has been loaded."""
         if self._seen == stamp_of(self._path):
-            take(self._firmware)
+            take(self._offer)
             return
         self._takers.append(take)
         if self._reloading is None:
@@ -47,7 +54,7 @@ class FirmwareFile:
 
     def refresh(self) -> None:
         """Load the file if it has changed."""
-        self.when_current(lambda firmware: None)
+        self.when_current(lambda offer: None)
 
     async def _reload(self) -> None:
         stamp = stamp_of(self._path)
@@ -63,13 +70,14 @@ class FirmwareFile:
             self._complaint = ""
             if firmware.sha256 != self._firmware.sha256:
                 self._firmware = firmware
+                self._offer = Offer((firmware,), firmware)
                 log_firmware("firmware-loaded", firmware)
         finally:
             self._seen = stamp if settled and stamp == stamp_of(self._path) else None
             self._reloading = None
             takers, self._takers = self._takers, []
             for take in takers:
-                take(self._firmware)
+                take(self._offer)
 
     def _complain(self, reason: str) -> None:
         if reason != self._complaint:

@@ -4,16 +4,19 @@ import logging
 import resource
 import socket
 from dataclasses import dataclass
+from typing import Any
 
 from ota_agent.attestation_access import Access, read_access
 from ota_agent.certificate_files import CertificateFiles
 from ota_agent.errors import ListenError, SettingsError
 from ota_agent.firmware_file import FirmwareFile, log_firmware
+from ota_agent.firmware_source import descriptors, open_firmware, puller_for
 from ota_agent.listening import open_listener
+from ota_agent.offer import FirmwareSource
 from ota_agent.settings import Settings
 from ota_agent.structured_log import log_event
 
-# Descriptors that are no board's: the listener, the attestation server's, the firmware, the log.
+# Descriptors that are no board's: the listener, the attestation server's, the log.
 _OTHER_DESCRIPTORS = 64
 
 
@@ -23,34 +26,52 @@ class Prepared:
     most_here: in one process."""
 
     settings: Settings
-    firmware: FirmwareFile
+    firmware: FirmwareSource
     certificate: CertificateFiles
     access: Access
     most: int
     most_here: int
 
 
-def prepare(settings: Settings) -> Prepared:
-    """Raises FirmwareError, CertificateError or SettingsError, each a line."""
-    firmware = FirmwareFile(settings.firmware, settings.trust)
+async def prepare(settings: Settings) -> Prepared:
+    """Returns when there is firmware to serve. Raises FirmwareError, PullError, CertificateError or
+    SettingsError, each a line."""
     certificate = CertificateFiles(settings.certificate, settings.key)
     access = _access(settings)
-    most_here = _raise_descriptor_limit(settings.max_connections)
+    # It may take a while: what is wrong with the rest has been told.
+    firmware = await _open_firmware(settings)
+    most_here = _raise_descriptor_limit(settings.max_connections, descriptors(firmware))
     most = min(settings.max_connections, most_here * settings.workers)
     return Prepared(settings, firmware, certificate, access, most, most_here)
+
+
+async def _open_firmware(settings: Settings) -> FirmwareSource:
+    """For a registry each process that serves then has a puller of its own."""
+    puller = puller_for(settings)
+    if puller is None:
+        return open_firmware(settings)
+    try:
+        await puller.fill()
+        return open_firmware(settings, puller)
+    finally:
+        puller.close()
 
 
 def announce(prepared: Prepared, listener: socket.socket) -> tuple[str, int]:
     """In the log; where it listens."""
     host, port = listener.getsockname()[:2]
-    log_firmware(
-        "listening",
-        prepared.firmware.served,
-        host=host,
-        port=port,
-        max_connections=prepared.most,
-        workers=prepared.settings.workers,
-    )
+    about: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "max_connections": prepared.most,
+        "workers": prepared.settings.workers,
+    }
+    firmware = prepared.firmware
+    if isinstance(firmware, FirmwareFile):
+        log_firmware("listening", firmware.served[0], **about)
+    else:
+        catalogue = str(prepared.settings.firmware)
+        log_event("listening", **about, catalogue=catalogue, images=len(firmware.served))
     if prepared.access.refusal:
         log_event("no-protocol-2", reason=prepared.access.refusal)
     return host, port
@@ -88,14 +109,16 @@ def _access(settings: Settings) -> Access:
     return access
 
 
-def _raise_descriptor_limit(wanted: int) -> int:
-    """Ask for as many file descriptors as connections need; how many connections that allows."""
+def _raise_descriptor_limit(wanted: int, copies: int) -> int:
+    """Ask for as many file descriptors as connections need, and copies of firmware; how many
+    connections that allows."""
+    others = _OTHER_DESCRIPTORS + copies
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = wanted + _OTHER_DESCRIPTORS
+    needed = wanted + others
     if soft != resource.RLIM_INFINITY and soft < needed:
         soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         if soft < needed:
             log_event("few-descriptors", wanted=needed, limit=soft)
-            return max(1, soft - _OTHER_DESCRIPTORS)
+            return max(1, soft - others)
     return wanted

@@ -12,6 +12,7 @@ from contextlib import (
     contextmanager,
     suppress,
 )
+from typing import TYPE_CHECKING
 
 from ota_agent.address_rate import Rate
 from ota_agent.admin import AdminPort
@@ -22,6 +23,7 @@ from ota_agent.attestation import AttestationClient
 from ota_agent.counts import ABSENT, FINISHING, SERVING, Counts, Row
 from ota_agent.door import Door
 from ota_agent.errors import UnfinishedError
+from ota_agent.firmware_source import puller_for
 from ota_agent.listening import open_listener
 from ota_agent.pacing import Pace
 from ota_agent.preparation import Prepared, announce, open_admin_listener, prepare
@@ -31,6 +33,9 @@ from ota_agent.session_list import SessionList
 from ota_agent.settings import Settings
 from ota_agent.structured_log import log_event, log_to_stderr, note_events
 from ota_agent.workers import CUT_OFF
+
+if TYPE_CHECKING:
+    from ota_agent.oci_puller import Puller
 
 # How often files are looked at for changes.
 _REFRESH_S = 1.0
@@ -47,12 +52,13 @@ async def serve(settings: Settings, *, ready: Ready | None = None) -> None:
 
     A signal lets running transfers finish, up to settings.shutdown_deadline_s; a second one
     does not. SIGHUP looks at once whether certificate or firmware have changed; every second
-    that is done anyway. ready(host, port) is called once the socket listens, with its real
-    address. Raises FirmwareError, CertificateError or ListenError, each a line, before it
-    listens, and UnfinishedError if transfers were cut off at the end.
+    (at a registry: every settings.oci_interval_s) that is done anyway. ready(host, port) is called
+    once the socket listens, with its real address. Raises FirmwareError, PullError,
+    CertificateError or ListenError, each a line, before it listens, and UnfinishedError if
+    transfers were cut off at the end.
     """
     log_to_stderr()
-    prepared = prepare(settings)
+    prepared = await prepare(settings)
     counts = Counts()
     row = counts.row(0)
     with ExitStack() as opened:
@@ -124,7 +130,7 @@ async def agent_of(
         shared_pace=pace,
     )
     try:
-        yield Agent(service, Door(service, listener, admission), admission)
+        yield Agent(service, Door(service, listener, admission), admission, puller_for(settings))
     finally:
         attestation.close()
         readiness.close()
@@ -133,9 +139,12 @@ async def agent_of(
 class Agent:
     """The life of a process around its door. service, door: its own."""
 
-    def __init__(self, service: Service, door: Door, admission: Admission) -> None:
+    def __init__(
+        self, service: Service, door: Door, admission: Admission, puller: "Puller | None" = None
+    ) -> None:
         self.service = service
         self.door = door
+        self._puller = puller
         self._admission = admission
         self._signals = 0
         self._is_alone = False
@@ -148,10 +157,12 @@ class Agent:
         loop = asyncio.get_running_loop()
         self.door.open()
         self.service.counts.live(SERVING, loop.time())
-        background = (
+        background = [
             asyncio.create_task(self._watch_files()),
             asyncio.create_task(self._tell_turned_away()),
-        )
+        ]
+        if self._puller is not None:
+            background.append(asyncio.create_task(self._puller.run()))
         try:
             with self._handle_signals() if alone is None else self._handle_as_worker(alone):
                 started()
@@ -215,7 +226,7 @@ class Agent:
             {
                 signal.SIGTERM: self._signal,
                 signal.SIGINT: self._signal,
-                signal.SIGHUP: self._refresh.set,
+                signal.SIGHUP: self._look_now,
             }
         )
 
@@ -228,7 +239,7 @@ class Agent:
         handlers = {
             signal.SIGTERM: self._end,
             signal.SIGINT: self._end,
-            signal.SIGHUP: self._refresh.set,
+            signal.SIGHUP: self._look_now,
             CUT_OFF: self._cut_off,
         }
         with self._handle(handlers):
@@ -249,6 +260,11 @@ class Agent:
         finally:
             for number in handled:
                 loop.remove_signal_handler(number)
+
+    def _look_now(self) -> None:
+        self._refresh.set()
+        if self._puller is not None:
+            self._puller.look_now()
 
     def _signal(self) -> None:
         self._signals += 1

@@ -6,7 +6,7 @@ from ota_agent.address_rate import AddressRate, Rate
 from ota_agent.attestation import AttestationClient
 from ota_agent.certificate_files import CertificateFiles
 from ota_agent.counts import Row
-from ota_agent.firmware_file import FirmwareFile
+from ota_agent.offer import FirmwareSource
 from ota_agent.pacing import Pace, Pacer
 from ota_agent.readiness import Readiness
 from ota_agent.settings import Settings
@@ -17,16 +17,17 @@ CHALLENGE_BURST_S = 10.0
 
 @dataclass(slots=True)
 class Service:
-    """settings: as the agent was started with; certificate, firmware: the files, each the last
-    that was valid; attestation: who says whether a board is one of ours; readiness: the sockets
-    that are waited for; is_finishing: the agent is about to end, nobody is kept. Besides these
-    the bandwidth of all boards together, which their pacers take from. counts: what happens.
-    shared_challenges, shared_pace: where limits hold for several processes; None: for this one.
-    Its owner closes attestation and readiness."""
+    """settings: as the agent was started with; certificate: the files, the last that were valid;
+    firmware: what is served, its `served` for whoever wants to list it; attestation: who says
+    whether a board is one of ours; readiness: the sockets that are waited for; is_finishing: the
+    agent is about to end, nobody is kept. Besides these the bandwidth of all boards together,
+    which their pacers take from. counts: what happens. shared_challenges, shared_pace: where
+    limits hold for several processes; None: for this one. Its owner closes attestation and
+    readiness."""
 
     settings: Settings
     certificate: CertificateFiles
-    firmware: FirmwareFile
+    firmware: FirmwareSource
     attestation: AttestationClient
     readiness: Readiness
     counts: Row = field(default_factory=Row)

@@ -31,6 +31,7 @@ from ota_agent.counts import ATTESTING, CONVERSING, GREETING, PARTING, SENDING, 
 from ota_agent.errors import PeerError
 from ota_agent.farewell import CLOSING_BYTES, Farewell
 from ota_agent.firmware import Firmware
+from ota_agent.offer import Offer
 from ota_agent.protocol1 import FIRST_BYTE, CertificateReader
 from ota_agent.readiness import HUNG_UP, READ, WRITE
 from ota_agent.service import Service
@@ -262,8 +263,11 @@ class Session:
         else:
             self._fail(answer.outcome, answer.reason)
 
-    def _loaded(self, firmware: Firmware) -> None:
-        if not self._is_over:
+    def _loaded(self, offer: Offer) -> None:
+        firmware = offer.default
+        if firmware is None:
+            self._fail("no-firmware", offer.no_default)
+        elif not self._is_over:
             self._firmware = firmware
             self._attempt(partial(self._start_sending, firmware))
 

@@ -16,7 +16,7 @@ from dice import pem, server_certificate
 from dice.errors import CertificateError
 from ota_agent.counts import SENDING
 from ota_agent.door import Door
-from ota_agent.firmware import Firmware
+from ota_agent.offer import Offer
 from ota_agent.service import Service
 from ota_agent.session import Session
 
@@ -62,7 +62,7 @@ class SessionList:
         if content != self._certificate:
             self._certificate, self._expiry = content, _expiry_of(content)
         return Overview(
-            self._door.sessions, describe_firmware(self._service.firmware.served), self._expiry
+            self._door.sessions, describe_firmware(self._service.firmware.offer), self._expiry
         )
 
     async def lines(self, limit: int, within_s: float = math.inf) -> list[Line]:
@@ -98,8 +98,8 @@ class SessionList:
         return chosen
 
 
-def describe_firmware(*served: Firmware) -> list[dict[str, Any]]:
-    """For programs. One alone is what every board gets."""
+def describe_firmware(offer: Offer) -> list[dict[str, Any]]:
+    """For programs. is_default: what boards of protocol 1 get."""
     return [
         {
             "chip": firmware.chip,
@@ -107,9 +107,9 @@ def describe_firmware(*served: Firmware) -> list[dict[str, Any]]:
             "version": firmware.version,
             "bytes": len(firmware.image),
             "sha256": firmware.sha256,
-            "is_default": len(served) == 1,
+            "is_default": firmware is offer.default,
         }
-        for firmware in served
+        for firmware in offer.served
     ]
 
 

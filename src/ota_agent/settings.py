@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ota_agent.default_firmware import DefaultFirmware
 from ota_agent.errors import SettingsError
 from ota_agent.firmware import Trust
+from ota_agent.oci_reference import SCHEME, Reference, parse_reference
 
 # (field, what it is, option, variable of the originals)
 _REQUIRED = (
@@ -27,7 +29,10 @@ MOST_WORKERS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """firmware, certificate, key: files; the two last PEM, the certificate with its chain.
+    """firmware: a file; or a folder or what a registry holds, a catalogue. default_firmware: what
+    boards of protocol 1 get of a catalogue. cache: folder for firmware from a registry, which is
+    looked at every oci_interval_s; oci_ca, oci_config, oci_plain_http: how (`oci_registry`).
+    certificate, key: PEM files, the certificate with its chain.
     dice_auth_url: where certificates are POSTed. trust: whose firmware is served.
     host, port: where boards connect; port 0 takes a free one. workers: processes that serve them,
     1 to 64. admin: host and port where people and programs ask about the agent; None: nowhere.
@@ -49,10 +54,16 @@ class Settings:
     Raises SettingsError for values that cannot be.
     """
 
-    firmware: Path
+    firmware: Path | Reference
     certificate: Path
     key: Path
     dice_auth_url: str
+    default_firmware: DefaultFirmware | None = None
+    cache: Path | None = None
+    oci_interval_s: float = 60.0
+    oci_ca: Path | None = None
+    oci_config: Path | None = None
+    oci_plain_http: bool = False
     trust: Trust = field(default_factory=Trust)
     host: str = "0.0.0.0"
     port: int = 4433
@@ -141,8 +152,50 @@ def from_environment(*, environment: Mapping[str, str] | None = None, **given: A
             missing.append(f"no {name}: give {option} or set {variable}")
     if missing:
         raise SettingsError("; ".join(missing))
-    for key in ("firmware", "certificate", "key"):
+    for key in ("certificate", "key"):
         given[key] = Path(given[key])
+    _find_firmware(given, variables)
     if "://" not in given["dice_auth_url"]:
         given["dice_auth_url"] = "http://" + given["dice_auth_url"]
     return Settings(**given)
+
+
+def _find_firmware(given: dict[str, Any], variables: Mapping[str, str]) -> None:
+    """Where it is, and for a registry's: where it is kept, and docker's credentials."""
+    text = str(given["firmware"])
+    if given.get("oci_interval_s", 0) is None:
+        del given["oci_interval_s"]
+    if not text.startswith(SCHEME):
+        given["firmware"] = Path(text)
+        for name in ("cache", "oci_interval_s", "oci_ca", "oci_config", "oci_plain_http"):
+            if given.get(name):
+                option = "--" + name.removesuffix("_s").replace("_", "-")
+                raise SettingsError(f"{option} is for firmware oci://..., this is {text}")
+        return
+    given["firmware"] = parse_reference(text)
+    if given.get("cache") is None:
+        given["cache"] = _cache_folder(variables)
+    if given.get("oci_config") is None:
+        given["oci_config"] = _docker_config(variables)
+
+
+def _cache_folder(variables: Mapping[str, str]) -> Path:
+    """systemd's for the unit (the first of several), else the user's: XDG Base Directory 0.8."""
+    unit = variables.get("CACHE_DIRECTORY", "").partition(":")[0]
+    if unit:
+        return Path(unit)
+    user = variables.get("XDG_CACHE_HOME", "")
+    if user.startswith("/"):
+        return Path(user) / "ota-service"
+    home = variables.get("HOME", "")
+    if not home:
+        raise SettingsError("no folder for firmware from a registry: give --cache")
+    return Path(home) / ".cache" / "ota-service"
+
+
+def _docker_config(variables: Mapping[str, str]) -> Path | None:
+    folder = variables.get("DOCKER_CONFIG", "")
+    home = variables.get("HOME", "")
+    if not folder and not home:
+        return None
+    return (Path(folder) if folder else Path(home) / ".docker") / "config.json"

@@ -31,7 +31,7 @@ def serve_with_workers(settings: Settings, *, ready: Ready | None = None) -> Non
     """As `server.serve`, in settings.workers processes. To be called from the main thread of a
     process without an event loop and other threads."""
     log_to_stderr()
-    prepared = prepare(settings)
+    prepared = asyncio.run(prepare(settings))
     with ExitStack() as opened:
         shared = _Shared(prepared, opened)
         where = announce(prepared, shared.listeners[0])

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import click
 from click.core import ParameterSource
 
+from ota_agent.default_firmware import parse_default
 from ota_agent.errors import AgentError, SettingsError
 from ota_agent.firmware import Trust
 from ota_agent.server import serve
@@ -134,7 +135,41 @@ def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.group(invoke_without_command=True)
-@click.option("--firmware", type=_FILE, help="Signed image to serve [env: NEW_FIRMWARE_PATH].")
+@click.option(
+    "--firmware",
+    metavar="FILE|DIR|oci://...",
+    help="Signed image to serve; or a folder of them (*.bin), or oci://REGISTRY/NAME:TAG, of which"
+    " each board gets the newest for its chip and application [env: NEW_FIRMWARE_PATH].",
+)
+@click.option(
+    "--default-firmware",
+    metavar="PROJECT[@CHIP]",
+    help="Which firmware of a folder or registry boards of protocol 1 get; else none.",
+)
+@click.option(
+    "--cache",
+    type=_FILE,
+    metavar="DIR",
+    help="Where firmware from a registry is kept [else: CACHE_DIRECTORY/, the user's cache].",
+)
+@click.option(
+    "--oci-interval",
+    "oci_interval_s",
+    type=_SECONDS,
+    help=f"Seconds between two looks at the registry  [default: {_DEFAULTS['oci_interval_s']}].",
+)
+@click.option("--oci-ca", type=_FILE, help="CA certificates, PEM, to trust for the registry.")
+@click.option(
+    "--oci-config",
+    type=_FILE,
+    help="Credentials for the registry, as docker login writes them [else: DOCKER_CONFIG/,"
+    " ~/.docker/, config.json].",
+)
+@click.option(
+    "--oci-plain-http",
+    is_flag=True,
+    help="Speak plain HTTP to the registry beyond this machine as well.",
+)
 @click.option("--cert", type=_FILE, help="Server certificate, PEM [env: SERVER_CRT_PATH].")
 @click.option("--key", type=_FILE, help="Its private key, PEM [env: SERVER_KEY_PATH].")
 @click.option("--dice-auth-url", metavar="URL", help="Attestation server [env: DICE_AUTH_URL].")
@@ -188,7 +223,8 @@ def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def agent(
     context: click.Context,
     /,
-    firmware: Path | None,
+    firmware: str | None,
+    default_firmware: str | None,
     cert: Path | None,
     key: Path | None,
     dice_auth_url: str | None,
@@ -222,6 +258,7 @@ def agent(
     try:
         settings = from_environment(
             firmware=firmware,
+            default_firmware=None if default_firmware is None else parse_default(default_firmware),
             certificate=cert,
             key=key,
             dice_auth_url=dice_auth_url,

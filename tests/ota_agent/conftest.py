@@ -1,5 +1,6 @@
 import datetime
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +26,10 @@ def _rsa_key() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(65537, 2048)
 
 
-def make_identity(directory: Path, kind: str = "ecdsa") -> Identity:
-    """A self-signed server certificate for `ota-agent`, made for this run alone."""
+def make_identity(
+    directory: Path, kind: str = "ecdsa", names: Sequence[str] = ("ota-agent",)
+) -> Identity:
+    """A self-signed server certificate for these names, made for this run alone."""
     key = ec.generate_private_key(ec.SECP256R1()) if kind == "ecdsa" else _rsa_key()
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ota-agent")])
     certificate = (
@@ -37,7 +40,7 @@ def make_identity(directory: Path, kind: str = "ecdsa") -> Identity:
         .serial_number(x509.random_serial_number())
         .not_valid_before(datetime.datetime(2000, 1, 1))
         .not_valid_after(datetime.datetime(2040, 1, 1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("ota-agent")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(map(x509.DNSName, names)), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )

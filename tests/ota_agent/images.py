@@ -5,6 +5,7 @@ import struct
 from functools import cache, reduce
 from typing import Any
 
+from esp_image import build
 from tests.esp_image import signing
 
 _ESP32_DROM = 0x3F400020
@@ -37,3 +38,18 @@ def application_image(
     body += bytes(15 - len(body) % 16)
     body += bytes([reduce(int.__xor__, data, 0xEF)])
     return body + hashlib.sha256(body).digest()
+
+
+@cache
+def app(
+    version: str = "2.0.0",
+    project: str = "thermo",
+    chip: str = "esp32",
+    *,
+    secure_version: int = 0,
+    size: int = 8192,
+    signer: str = "owner",
+) -> bytes:
+    """A signed image for any chip."""
+    image = build.build_app(version, project, chip, size, secure_version)
+    return signing.sign(image, key(signer))

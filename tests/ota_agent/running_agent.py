@@ -54,7 +54,7 @@ def settings_for(
     firmware = directory / "firmware.bin"
     firmware.write_bytes(image)
     return Settings(
-        firmware=firmware,
+        firmware=changes.pop("firmware", firmware),
         certificate=identity.certificate,
         key=identity.key,
         dice_auth_url=url,

@@ -1,0 +1,163 @@
+"""Keeps firmware that is published in a registry in a folder on disk, which a catalogue serves.
+
+The reference is looked at again and again; when it names something else, that is fetched, checked
+and put in the old one's place at once. While the registry does not answer, or what it holds is
+not good, the folder stays as it is. Of several processes with one cache, one does this; when it
+ends, another takes over.
+"""
+
+import asyncio
+import logging
+import random
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from ota_agent.errors import ContentError, PullError
+from ota_agent.oci_cache import Cache
+from ota_agent.oci_image import firmware_of
+from ota_agent.oci_manifest import Descriptor, is_index, read_index, read_manifest
+from ota_agent.oci_reference import Reference
+from ota_agent.oci_registry import Registry, RegistryAccess
+from ota_agent.structured_log import log_event
+
+# However slowly a registry sends: later it is tried anew.
+_MOST_PULL_S = 600.0
+# While another process fills the cache.
+_POLL_S = 0.1
+
+
+class Puller:
+    """interval_s: how often the reference is looked at, about."""
+
+    def __init__(
+        self, reference: Reference, cache: Path, access: RegistryAccess, interval_s: float
+    ) -> None:
+        self._reference = reference
+        self._cache = Cache(cache, reference)
+        self._access = access
+        self._interval_s = interval_s
+        self._hurry = asyncio.Event()
+        self._complaint = ""
+        # What was fetched and is no good, and why.
+        self._bad = ("", "")
+
+    @property
+    def folder(self) -> Path:
+        """What is to be served; it is there after `fill`."""
+        return self._cache.current
+
+    async def fill(self) -> None:
+        """Return when there is firmware to serve: at once if there is some from before. Raises
+        PullError where there is none and the registry does not give any."""
+        while not self._cache.is_filled:
+            if self._cache.lock():
+                await self._pull_in_time()
+            else:
+                await asyncio.sleep(_POLL_S)
+
+    async def run(self) -> None:
+        """Keep the folder as the registry has it, until cancelled."""
+        try:
+            while True:
+                await self._look()
+                # Not all agents of a fleet in the same moment.
+                pause_s = self._interval_s * random.uniform(0.9, 1.1)  # noqa: S311
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s):
+                        await self._hurry.wait()
+                self._hurry.clear()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Leave the pulling to another process."""
+        self._cache.close()
+
+    def look_now(self) -> None:
+        """Do not wait for the next time."""
+        self._hurry.set()
+
+    async def _look(self) -> None:
+        try:
+            if self._cache.lock():
+                await self._pull_in_time()
+        except (PullError, OSError, MemoryError) as error:
+            reason = str(error) or "out of memory"
+            if reason != self._complaint:
+                self._complaint = reason
+                self._complain(reason, "what was pulled before")
+        else:
+            if self._complaint:
+                self._complaint = ""
+                log_event("registry-answers", firmware=str(self._reference))
+
+    def _complain(self, reason: str, still: str | None) -> None:
+        log_event(
+            "firmware-not-pulled", level=logging.ERROR, firmware=str(self._reference),
+            reason=reason, still=still,
+        )  # fmt: skip
+
+    async def _pull_in_time(self) -> None:
+        try:
+            async with asyncio.timeout(_MOST_PULL_S):
+                await self._pull()
+        except TimeoutError:
+            raise PullError(f"{self._reference}: not done within {_MOST_PULL_S:g} s") from None
+
+    async def _pull(self) -> None:
+        """Fetch what the reference names if it is not here, or no longer as it was written."""
+        there = await asyncio.to_thread(self._cache.digest)
+        if there is not None and there == self._reference.digest:
+            return
+        async with Registry(self._reference, self._access) as registry:
+            named = await registry.digest()
+            if named is None or not self._is_known(named, there):
+                content, named, kind = await registry.root()
+                if not self._is_known(named, there):
+                    await self._replace(registry, content, named, kind)
+
+    def _is_known(self, digest: str, there: str | None) -> bool:
+        """Raises ContentError if it is known for no good: it is not worth fetching again."""
+        bad, reason = self._bad
+        if digest == bad:
+            raise ContentError(reason)
+        return digest == there
+
+    async def _replace(self, registry: Registry, content: bytes, digest: str, kind: str) -> None:
+        scratch = await asyncio.to_thread(self._cache.scratch)
+        try:
+            files = await self._fetch(registry, content, kind, scratch)
+            names = [each["file"] for each in files]
+            await asyncio.to_thread(self._cache.replace, scratch, digest, names)
+        except ContentError as error:
+            self._bad = (digest, str(error))
+            raise
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        log_event("firmware-pulled", firmware=str(self._reference), digest=digest, files=files)
+
+    async def _fetch(
+        self, registry: Registry, content: bytes, kind: str, scratch: Path
+    ) -> list[dict[str, str]]:
+        """Put the firmware of every platform into this folder. One that is no good is left out."""
+        images: list[tuple[str | None, Descriptor | None]] = [(None, None)]
+        if is_index(content, kind):
+            images = [(each.architecture, each.manifest) for each in read_index(content)]
+        files, left_out = [], []
+        for architecture, descriptor in images:
+            manifest = content if descriptor is None else await registry.manifest(descriptor)
+            try:
+                image = read_manifest(manifest)
+                published = await firmware_of(registry, image, architecture, scratch)
+            except ContentError as error:
+                left_out.append(f"custom/{architecture}: {error}" if architecture else str(error))
+                continue
+            for each in published:
+                name = await asyncio.to_thread(self._cache.put, scratch, each.chip, each.content)
+                files.append({"chip": each.chip, "path": f"/{each.path}", "file": name})
+        if not files:
+            raise ContentError(f"{self._reference}: {'; '.join(left_out)}")
+        for reason in left_out:
+            self._complain(f"{self._reference}: {reason}", None)
+        return files
