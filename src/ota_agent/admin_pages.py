@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from ota_agent.asking import Findings, Source
-from ota_agent.counts import Counts
+from ota_agent.counts import SENDING, Counts
 
 PATHS = ("/healthz", "/metrics", "/sessions")
 DEFAULT_LIMIT = 1000
@@ -22,6 +22,9 @@ _MOST_SAVED_S = 0.5
 _MOST_WAITING = 56
 # Measured, for one session.
 _LINE_S = 10e-6
+
+# The rate of all transfers is one over so long at least: bytes are counted once in a second or so.
+_RATE_OVER_S = 3.0
 
 # Status, media type, body.
 Page = tuple[int, str, bytes]
@@ -53,6 +56,24 @@ class Budget:
         self._saved_s -= seconds
 
 
+class Throughput:
+    """How fast a count grows, from when it was looked at. No clock here: times are given."""
+
+    def __init__(self) -> None:
+        # The last two looks that are far enough apart: when, and what the count was.
+        self._older: tuple[float, float] | None = None
+        self._newer: tuple[float, float] | None = None
+
+    def rate(self, now: float, count: float) -> float | None:
+        """In a second, over the last seconds; None before it can be known."""
+        if self._newer is None or now - self._newer[0] >= _RATE_OVER_S:
+            self._older, self._newer = self._newer, (now, count)
+        if self._older is None:
+            return None
+        then, before = self._older
+        return (count - before) / (now - then)
+
+
 class AdminPages:
     """counts: of all workers. source: whom to ask for what is not counted. where: the address that
     boards connect to."""
@@ -69,6 +90,7 @@ class AdminPages:
         self._limit = -1
         self._began = 0.0
         self._version = version(_DISTRIBUTION)
+        self._throughput = Throughput()
 
     async def page(self, path: str, query: str) -> Page:
         """path: one of PATHS. Raises BadQuery, Busy."""
@@ -142,7 +164,11 @@ class AdminPages:
             "firmware": findings.firmware,
             "totals": self._counts.by_outcome(),
             "count": findings.sessions,
+            "sending": int(self._counts.totals("state")[SENDING]),
         }
+        rate = self._throughput.rate(time.monotonic(), self._counts.total("bytes"))
+        if rate is not None:
+            head["bytes_per_s"] = round(rate, 1)
         lines = b",\n".join(line for _, _, line in findings.lines[:limit])
         body = json.dumps(head).encode()[:-1] + b', "sessions": [' + lines + b"]}\n"
         self._budget.spend(time.perf_counter() - began)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ota_agent.admin_host import is_loopback, names_loopback
-from ota_agent.admin_pages import Budget
+from ota_agent.admin_pages import Budget, Throughput
 from tests.ota_agent.agent_process import (
     COMMAND,
     IMAGE,
@@ -313,3 +313,13 @@ def test_a_budget_is_spent_at_once_and_comes_back_slowly() -> None:
     assert budget.wait_s(10_000) == 0
     budget.spend(0.6)
     assert budget.wait_s(10_000) == pytest.approx(1.0)
+
+
+def test_a_rate_is_over_some_seconds_and_unknown_at_first() -> None:
+    throughput = Throughput()
+    assert throughput.rate(100, 5_000) is None
+    assert throughput.rate(101, 6_000) is None
+    assert throughput.rate(104, 9_000) == pytest.approx(1_000)
+    assert throughput.rate(105, 9_000) == pytest.approx(800)
+    assert throughput.rate(107, 9_000) == pytest.approx(0)
+    assert throughput.rate(1_007, 99_000) == pytest.approx(100)

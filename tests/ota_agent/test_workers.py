@@ -122,6 +122,7 @@ def test_sessions_of_all_workers_are_shown_in_their_order(
         assert peers < {each["peer"] for each in found["sessions"]}
         few = agent.sessions("?limit=2")
         assert few["count"] == found["count"]
+        assert few["sending"] == states.count("sending")
         assert [each["peer"] for each in few["sessions"]] == [
             each["peer"] for each in found["sessions"][:2]
         ]
