@@ -1,6 +1,7 @@
 """What the wheel and the sdist hold, and that they are the same bytes wherever they are made."""
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -9,11 +10,14 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_der_private_key
 from trove_classifiers import classifiers
 
 from tests.packaging.built import ROOT, build, unpack
 
 _SOURCE = ROOT / "src"
+_PRIVATE = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----\\?\s")
 # Another clock for every Python that has this on its path.
 _LATER = "import time\n_now = time.time\ntime.time = lambda: _now() + 3e8\n"
 
@@ -57,6 +61,17 @@ def test_the_sdist_holds_every_file_of_the_repository(sdist: Path) -> None:
     there = {name for name in listing.stdout.splitlines() if (ROOT / name).exists()}
     assert held - there == {"PKG-INFO"}
     assert there <= held
+
+
+def test_no_private_key_is_in_the_repository(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        files = {member.name: archive.extractfile(member) for member in archive}
+        contents = {name: file.read() for name, file in files.items() if file is not None}
+    assert not [name for name, content in contents.items() if _PRIVATE.search(content)]
+    for name, content in contents.items():
+        if not name.endswith((".py", ".pyi", ".md")):
+            with pytest.raises((ValueError, UnsupportedAlgorithm)):
+                load_der_private_key(content, password=None)
 
 
 def test_another_umask_clock_locale_zone_and_age_of_files_make_the_same_bytes(
