@@ -65,11 +65,11 @@ $(VENV)/.fuzz: $(STAMP)
 	@touch $@
 
 dist: $(STAMP)   ## sdist and wheel in dist/, the same bytes wherever they are made
-	@$(BIN)/python -m build --quiet --no-isolation --outdir dist . && ls dist/esp32_ota_service-*
+	@$(BIN)/python -m build -qq --no-isolation --outdir dist . && ls dist/esp32_ota_service-*
 
 sbom: $(STAMP)   ## CycloneDX list of what a plain installation holds, in dist/sbom.cdx.json
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && mkdir -p $(dir $(SBOM)) && \
-	$(BIN)/python -m build --quiet --no-isolation --wheel --outdir $$folder . && \
+	$(BIN)/python -m build -qq --no-isolation --wheel --outdir $$folder . && \
 	$(BIN)/python -m venv --without-pip $$folder/venv && \
 	$(BIN)/python -m pip --python $$folder/venv/bin/python install --quiet \
 	  --disable-pip-version-check -c constraints.txt $$folder/*.whl && \
