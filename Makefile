@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 RUNS ?= 2000000
+SBOM ?= dist/sbom.cdx.json
 
-.PHONY: help demo test lint bench mpy powercut fuzz clean
+.PHONY: help demo test lint bench mpy powercut fuzz dist sbom clean
 help:            ## this list
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
@@ -62,6 +63,19 @@ fuzz: $(VENV)/.fuzz ## atheris on every parser, RUNS executions each (default 2,
 $(VENV)/.fuzz: $(STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt atheris
 	@touch $@
+
+dist: $(STAMP)   ## sdist and wheel in dist/, the same bytes wherever they are made
+	@$(BIN)/python -m build -qq --no-isolation --outdir dist . && ls dist/esp32_ota_service-*
+
+sbom: $(STAMP)   ## CycloneDX list of what a plain installation holds, in dist/sbom.cdx.json
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && mkdir -p $(dir $(SBOM)) && \
+	$(BIN)/python -m build -qq --no-isolation --wheel --outdir $$folder . && \
+	$(BIN)/python -m venv --without-pip $$folder/venv && \
+	$(BIN)/python -m pip --python $$folder/venv/bin/python install --quiet \
+	  --disable-pip-version-check -c constraints.txt $$folder/*.whl && \
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --mc-type application \
+	  --output-reproducible --validate -o $(SBOM) $$folder/venv && \
+	echo "$(SBOM): $$($(BIN)/python -c 'import json, sys; print(len(json.load(open(sys.argv[1]))["components"]))' $(SBOM)) components"
 
 clean:           ## removes what the other targets made
 	rm -rf $(VENV) dist build site .mypy_cache .pytest_cache .ruff_cache .hypothesis

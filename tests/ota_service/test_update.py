@@ -615,3 +615,22 @@ def test_cancelled_again_while_it_is_being_cancelled_an_update_ends_all_the_same
 
 def test_a_ca_that_is_no_certificate_is_called_that() -> None:
     assert failure(world.board(OLD), world.sends(NEW), agent_ca=b"0rubbish").code == "no-agent-ca"
+
+
+def test_flash_is_written_a_sector_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    board = world.board(OLD)
+    start, size = world.SLOTS["ota_1"]
+    lengths = []
+    write = board.flash.write
+
+    def counted(offset: int, data: bytes) -> None:
+        if start <= offset < start + size:
+            lengths.append(len(data))
+        write(offset, data)
+
+    monkeypatch.setattr(board.flash, "write", counted)
+    asyncio.run(update(board, world.sends(NEW, pieces=64)))
+    assert boots(board) == "ota_1"
+    # The last is what was held back of the first sector, padded to a page of flash.
+    assert len(lengths) <= -(-len(NEW) // 4096) + 1
+    assert all(length >= 4000 for length in lengths[:-1])

@@ -19,7 +19,7 @@ def demo() -> None:
     """One whole secure update on this machine, and refusals.
 
     Starts an attestation server, an OTA agent and a virtual board, updates the board, shows what
-    it refuses, and leaves nothing behind. Needs the extra esp32-ota-service[signing].
+    it refuses, and leaves nothing behind.
     """
     interrupts.install()
     folder = Path(tempfile.mkdtemp(prefix="ota-service-demo-"))

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ota_agent import certificate_folder, issuing
@@ -11,18 +10,9 @@ from ota_agent import certificate_folder, issuing
 _VALID_DAYS = 1
 
 
-def make_signing_key(path: Path) -> None:
-    """An RSA-3072 key for Secure Boot V2, and its public half beside it as `.pub`."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=3072)
-    public = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    certificate_folder.write_new(
-        (
-            certificate_folder.File(path, issuing.key_pem(key), secret=True),
-            certificate_folder.File(path.with_suffix(".pub"), public),
-        )
-    )
+def make_signing_key() -> rsa.RSAPrivateKey:
+    """An RSA-3072 key for Secure Boot V2, written nowhere."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=3072)
 
 
 def make_agent_certificate(folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from cryptography.hazmat.primitives.asymmetric import rsa
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -15,7 +16,7 @@ from rich.text import Text
 from esp_image import ImageParser
 from ota_cli import output
 from ota_cli.board_client import Board
-from ota_cli.demo import keys
+from ota_cli.demo import keys, signature
 from ota_cli.demo.interrupts import held_back
 from ota_cli.demo.processes import Server, ota_service, run, run_visibly
 from ota_cli.demo.thief import Thief
@@ -91,16 +92,15 @@ class Scenario:
 
     def _make_keys_and_images(self) -> None:
         self._say("keys, certificates and signed firmware: thermo 1.0.0, 2.0.0, 3.0.0")
-        keys.make_signing_key(self._path("owner.pem"))
-        keys.make_signing_key(self._path("stranger.pem"))
+        owner, stranger = keys.make_signing_key(), keys.make_signing_key()
         keys.make_agent_certificate(self._folder)
-        self._build("old.bin", "1.0.0", "owner.pem")
-        self._build("new.bin", "2.0.0", "owner.pem")
-        self._build("strange.bin", "3.0.0", "stranger.pem")
-        self._build("genuine.bin", "3.0.0", "owner.pem")
+        self._build("old.bin", "1.0.0", owner)
+        self._build("new.bin", "2.0.0", owner)
+        self._build("strange.bin", "3.0.0", stranger)
+        self._build("genuine.bin", "3.0.0", owner)
         self._path("tampered.bin").write_bytes(_tampered(self._path("genuine.bin").read_bytes()))
 
-    def _build(self, name: str, version: str, key: str) -> None:
+    def _build(self, name: str, version: str, key: rsa.RSAPrivateKey) -> None:
         plain = self._path("plain.bin")
         run(
             "image",
@@ -114,7 +114,7 @@ class Scenario:
             "--size",
             str(_IMAGE_BYTES),
         )
-        run("image", "sign", plain, "--key", self._path(key), "-o", self._path(name))
+        self._path(name).write_bytes(signature.sign(plain.read_bytes(), key))
 
     def _registry(self) -> str:
         return f"sqlite:///{self._path('registry.sqlite')}"
