@@ -11,7 +11,9 @@ _PAGE = (EXPLANATION / "threat-model.md").read_text()
 _ATTACKERS = (
     "Somebody on the same Wi-Fi", "Somebody in the middle", "Somebody with a stolen board",
     "Malicious firmware on a board", "A compromised agent",
-    "A compromised attestation server, registry or Redis", "A thief of keys",
+    "A compromised attestation server, registry or Redis",
+    "A firmware registry, and whoever can write to it", "Somebody at the admin ports",
+    "A thief of keys",
     "Denial of service", "The supply chain", "Power cuts as an attack",
 )  # fmt: skip
 
