@@ -9,6 +9,9 @@ import pytest
 import yaml
 
 from dice_auth.metrics import Metrics
+from ota_agent.asking import Findings
+from ota_agent.counts import Counts
+from ota_agent.exposition import exposition as agent_exposition
 from tests.deploy.documented import DEPLOY, ROOT
 
 PROMETHEUS = DEPLOY / "prometheus"
@@ -50,6 +53,9 @@ def test_rules_are_about_metrics_and_jobs_there_are() -> None:
     text = (PROMETHEUS / "alerts.yaml").read_text()
     exposed = set(re.findall(r"^(dice_auth_\w+)", Metrics().exposition().decode(), re.MULTILINE))
     assert set(re.findall(r"dice_auth_\w+", text)) <= exposed
+    of_agent = agent_exposition(Counts(), Findings(), "0").decode()
+    expected = set(re.findall(r"^# TYPE (ota_agent_\w+)", of_agent, re.MULTILINE))
+    assert set(re.findall(r"ota_agent_\w+", text)) <= expected
     scraped = yaml.safe_load((PROMETHEUS / "prometheus.yaml").read_text())["scrape_configs"]
     jobs = {each["job_name"] for each in scraped}
     assert set(re.findall(r'job="([^"]+)"', text)) == jobs
