@@ -2,7 +2,8 @@
 on one Redis behind nginx, while one worker and one server are killed with -9, six times.
 
 Half of the boards speak protocol 1, half protocol 2; one in forty was never enrolled, one in forty
-is revoked. Each tries once, with one attempt; those that were not updated try once more.
+is revoked. Each tries once, with one attempt; those that were not updated try once more, when
+the agent's workers have word from the attestation servers again.
 
 `updated_first`, `updated_second`: boards of ours updated at the first and at the second try; they
 are all of `ours`. `refused`: boards that must get nothing, and got nothing at either try.

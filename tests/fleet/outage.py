@@ -44,6 +44,7 @@ async def updates_during_outages(
     reached.put_nowait(0)
     await killing
     left = [board for board in fleet if board.results != ["updated"]]
+    await asyncio.to_thread(site.recover)
     report.second = await update_all(left, agent, attempts, lambda through: None)
 
 

@@ -2,19 +2,24 @@
 behind nginx, and an agent with workers. Any of them may be killed.
 """
 
+import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests import world
 from tests.dice_auth.redis_peer import RedisPeer
+from tests.ota_agent.attested_scene import HttpBoard
+from tests.ota_agent.board_peer import BoardPeer
 from tests.ports import free_port
 
 _COMMAND = str(Path(sys.executable).parent / "ota-service")
@@ -94,6 +99,7 @@ class Site:
         self.url = ""
         self.agent: Service | None = None
         self.agent_port = free_port()
+        self.admin_port = free_port()
 
     def start_attestation(self, count: int) -> list[int]:
         """So many attestation servers; their ports."""
@@ -112,15 +118,43 @@ class Site:
             self.folder / "agent.log", "agent", "--firmware", self.folder / "new.bin",
             "--cert", self.folder / "a.pem", "--key", self.folder / "a.key",
             "--dice-auth-url", self.url, "--listen", f"127.0.0.1:{self.agent_port}",
-            *(["--workers", workers, "--admin", "off"] if workers > 1 else []),
+            "--workers", workers, "--admin", f"127.0.0.1:{self.admin_port}",
         )  # fmt: skip
 
+    def recover(self) -> None:
+        """Returns when every worker asks the attestation servers again: after failures one asks
+        only now and then, so that challenges are asked for until all have seen it work."""
+        context = ssl.create_default_context(cadata=world.authority("test CA").ca_pem.decode())
+        while self.metric("ota_agent_circuit_breaker_open"):
+            with BoardPeer(("127.0.0.1", self.agent_port), context) as peer:
+                HttpBoard(peer).ask("GET", "/v2/challenge")
+
     def workers(self) -> list[int]:
-        """Process ids of the agent's workers."""
+        """Process ids of the agent's workers; there is another one, with the admin port."""
         assert self.agent is not None
         process = self.agent.process.pid
         children = Path(f"/proc/{process}/task/{process}/children").read_text()
-        return [int(word) for word in children.split()]
+        return [int(word) for word in children.split() if not self._has_admin_port(word)]
+
+    def _has_admin_port(self, process: str) -> bool:
+        listening = f"0100007F:{self.admin_port:04X} 00000000:0000 0A"
+        lines = [
+            line for line in Path("/proc/net/tcp").read_text().splitlines() if listening in line
+        ]
+        inodes = {f"socket:[{line.split()[9]}]" for line in lines}
+        with suppress(OSError):
+            return any(
+                os.readlink(each) in inodes for each in Path(f"/proc/{process}/fd").iterdir()
+            )
+        return False
+
+    def metric(self, name: str) -> float:
+        """One of the agent's that has no labels."""
+        url = f"http://127.0.0.1:{self.admin_port}/metrics"
+        for line in httpx.get(url, timeout=20).text.splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.split()[1])
+        raise AssertionError(f"no {name}")
 
 
 @contextmanager
