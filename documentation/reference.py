@@ -14,49 +14,45 @@ _HEAD = """\
 
 <!-- Made by `make reference` from the commands' own help; a test holds it to them. -->
 
-`ota-service COMMAND --help` shows the same in a terminal. Exit codes of every command: 0 done, 1 refused
-or failed, 2 wrong usage, 130 interrupted. Errors are one line on standard error.
+`ota-service COMMAND --help` shows the same in a terminal. Exit codes of every command: 0 done,
+1 refused or failed, 2 wrong usage, 130 interrupted. Errors are one line on standard error.
 """
 
 
-def commands(
-    command: click.Command = cli, path: tuple[str, ...] = ("ota-service",)
-) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Every command with the words that call it, groups before what is in them."""
-    yield path, command
+def contexts(command: click.Command = cli, parent: click.Context | None = None,
+             name: str = "ota-service") -> Iterator[click.Context]:  # fmt: skip
+    """Of every command, groups before what is in them. The width does not depend on a terminal."""
+    context = click.Context(
+        command,
+        parent=parent,
+        info_name=name,
+        terminal_width=_WIDTH,
+        max_content_width=_WIDTH,
+        help_option_names=["-h", "--help"],
+    )
+    yield context
     if isinstance(command, click.Group):
-        context = click.Context(command, info_name=path[-1])
-        for name in command.list_commands(context):
-            inner = command.get_command(context, name)
+        for word in command.list_commands(context):
+            inner = command.get_command(context, word)
             if inner is not None and not inner.hidden:
-                yield from commands(inner, (*path, name))
-
-
-def help_text(path: tuple[str, ...], command: click.Command) -> str:
-    """What `--help` prints, at a width that does not depend on a terminal."""
-    context: click.Context | None = None
-    group: click.Command = cli
-    for name in path:
-        if context is not None:
-            found = group.get_command(context, name) if isinstance(group, click.Group) else None
-            assert found is not None, path
-            group = found
-        settings = {"help_option_names": ["-h", "--help"], "max_content_width": _WIDTH}
-        context = click.Context(
-            group, parent=context, info_name=name, terminal_width=_WIDTH, **settings
-        )
-    assert context is not None
-    return command.get_help(context)
+                yield from contexts(inner, context, word)
 
 
 def render() -> str:
     """The whole page."""
     parts = [_HEAD]
-    for path, command in commands():
-        level = "##" if len(path) <= 2 else "###"
-        text = "\n".join(line.rstrip() for line in help_text(path, command).splitlines())
-        parts.append(f"{level} {' '.join(path)}\n\n```text\n{text}\n```\n")
+    for context in contexts():
+        level = "##" if context.parent in (None, context.find_root()) else "###"
+        lines = context.command.get_help(context).splitlines()
+        text = "\n".join(line.rstrip() for line in lines)
+        parts.append(f"{level} {name_of(context)}\n\n```text\n{text}\n```\n")
     return "\n".join(parts)
+
+
+def name_of(context: click.Context) -> str:
+    """The words that call it, without arguments."""
+    parent = f"{name_of(context.parent)} " if context.parent is not None else ""
+    return f"{parent}{context.info_name}"
 
 
 def main() -> None:

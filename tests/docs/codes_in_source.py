@@ -26,8 +26,8 @@ _ELSEWHERE: dict[tuple[str, str], tuple[str, str] | None] = {
     # What the attestation server said, which has it from its own table.
     ("ota_agent/verdict.py", "_object(reply.body).get('check')"): None,
     ("ota_agent/conversation.py", "read_failed_check(reply)"): None,
-    # No codes: bytes of a pattern, a measurement, rows of Redis, an errno, text in a packet, a task's
-    # result, a word in a log, a life of the power-cut harness.
+    # No codes: bytes of a pattern, a measurement, rows of Redis, an errno, text in a packet, a
+    # task's result, a word in a log, a life of the power-cut harness.
     ("dice_auth/certificate_shape.py", "b'C' * 64"): None,
     ("dice_auth/policy.py", "measured.code_hash"): None,
     ("dice_auth/redis_registry.py", "await self._connection.run(redis_scripts.ENROL, batch, count, "
@@ -103,9 +103,9 @@ class Source:
             if ast.unparse(function) == "super().__init__":
                 yield from (self._inherited(name, one) for one in file.parents)
             for each, other in self._files.items():
-                if function.attr in other.parameters:
-                    if each == name or not function.attr.startswith("_"):
-                        yield self._inherited(each, function.attr)
+                is_seen = each == name or not function.attr.startswith("_")
+                if is_seen and function.attr in other.parameters:
+                    yield self._inherited(each, function.attr)
 
     def _inherited(self, name: str, word: str) -> list[str]:
         """An exception without an __init__ has its parent's."""
@@ -199,9 +199,9 @@ class _File:
                 module = "/".join([*package, *(node.module or "").split(".")])
                 self.imported.update({each.name: f"{module}.py" for each in node.names})
         for node in tree.body:
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
-                if isinstance(node.value.value, str):
-                    self.constants[ast.unparse(node.targets[0])] = node.value.value
+            value = node.value if isinstance(node, ast.Assign) else None
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                self.constants[ast.unparse(node.targets[0])] = value.value
 
     @property
     def parents(self) -> list[str]:
@@ -210,8 +210,8 @@ class _File:
 
 
 def table(name: str, word: str) -> Iterator[str]:
-    """The codes in a table of a file: a constant of the module as it is, or, for `(code, text)`, the
-    first of every pair that begins with a literal; in another table the literals."""
+    """The codes in a table of a file: of codes, or of rows whose third item is one; `(code, text)`
+    is no name but every pair that begins with a literal."""
     tree = ast.parse((SOURCE / name).read_text())
     if word == "(code, text)":
         for node in ast.walk(tree):

@@ -1,4 +1,5 @@
-"""`make tutorial`: follows docs/tutorials/laptop.md to the letter, in a fresh clone with its own .venv.
+"""`make tutorial`: follows docs/tutorials/laptop.md to the letter, in a fresh clone with its own
+.venv.
 
 The tests do the same with this checkout's .venv and with ports that are free (test_tutorial.py).
 """

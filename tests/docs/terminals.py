@@ -1,9 +1,9 @@
 """Follows a page as its reader does: types its blocks into terminals, compares what they print.
 
-An `sh` block goes into the terminal that its title names; a `text` block titled "prints" is what the
-block before it prints, with `...` for what differs. A command whose last shown line says where it
-listens is a server: it is left running. Every other command has to end with exit code 0, unless the
-next line shows `$?`. Nothing sleeps: a server is awaited by its line.
+An `sh` block goes into the terminal that its title names; a `text` block titled "prints" is what
+the block before it prints, with `...` for what differs. A command whose last shown line says where
+it listens is a server: it is left running. Every other command has to end with exit code 0, unless
+the next line shows `$?`. Nothing sleeps: a server is awaited by its line.
 """
 
 import os
@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.docs.pages import Block, blocks
@@ -80,10 +80,8 @@ class Terminal:
 
     def close(self) -> None:
         """End the shell, and what still runs in it."""
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self._shell.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._shell.wait()
         self._reader.join()
         self._stdin.close()

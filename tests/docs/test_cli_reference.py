@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 import pytest
 
-from documentation.reference import commands, render
+from documentation.reference import contexts, name_of, render
 from tests.docs.pages import DOCS, ROOT, read
 
 PAGE = "reference/cli.md"
-COMMANDS = {" ".join(path): command for path, command in commands()}
+COMMANDS = {name_of(context): context.command for context in contexts()}
 # Options of other programs that our pages name.
 OF_OTHERS = {
     # mpremote, espsecure, curl
