@@ -67,6 +67,12 @@ class Terminal:
         )
         return printed
 
+    def wait_for(self, text: str) -> None:
+        """Read on until this has been printed by something in the background."""
+        until = time.monotonic() + TIMEOUT_S
+        while text not in self.log:
+            self.log += self._next_line(until, f"waiting for {text}", self.log)
+
     def interrupt(self) -> str:
         """Ctrl-C; what the server printed since. It has to end with exit code 0."""
         os.killpg(self._shell.pid, signal.SIGINT)

@@ -1,28 +1,18 @@
 """docs/tutorials/laptop.md, followed to the letter: it ends with an updated board."""
 
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.docs.follow_tutorial import PAGE
-from tests.docs.pages import ROOT, blocks
+from tests.docs.pages import blocks
 from tests.docs.terminals import followed, matches, pairs
 from tests.ports import free_port
 
 needs_tools = pytest.mark.skipif(
     not all(map(shutil.which, ("bash", "make", "curl"))), reason="no bash, make or curl here"
 )
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """What the page needs of a checkout, with this one's .venv, newer than what it is made from."""
-    for name in ("Makefile", "pyproject.toml", "constraints.txt", "dev-requirements.txt"):
-        os.utime(shutil.copy(ROOT / name, tmp_path), (0, 0))
-    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
-    return tmp_path
 
 
 def with_free_ports(text: str) -> str:
