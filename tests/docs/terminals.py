@@ -29,10 +29,12 @@ _ENVIRONMENT = {"COLUMNS": "100", "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "TER
 class Terminal:
     """A shell in a folder. log: everything that it has printed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *first_in_path: Path) -> None:
         environment = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PS1")}
+        path = os.pathsep.join([*map(str, first_in_path), environment["PATH"]])
+        environment.update(_ENVIRONMENT, PATH=path)
         self._shell = subprocess.Popen(
-            ["bash"], cwd=folder, env={**environment, **_ENVIRONMENT}, text=True, bufsize=1,
+            ["bash"], cwd=folder, env=environment, text=True, bufsize=1,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             start_new_session=True,
         )  # fmt: skip
@@ -42,6 +44,7 @@ class Terminal:
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
         self.serves = False
+        self._started = 0
         self.log = ""
         self._type(f"trap 'echo \"{_FAILED}\"' ERR\n")
 
@@ -61,17 +64,19 @@ class Terminal:
             failures += line == f"{_FAILED}\n"
             printed += "" if line == f"{_FAILED}\n" else line
         self.log += printed
+        self._started += commands.count(" &\n")
+        self.wait_for_servers()
         assert failures == commands.count("$?"), f"{commands}\nfailed and printed\n{printed}"
         assert shown is None or matches(shown, printed), (
             f"{commands}\nprinted\n{printed}\nthe page shows\n{shown}"
         )
         return printed
 
-    def wait_for(self, text: str) -> None:
-        """Read on until this has been printed by something in the background."""
+    def wait_for_servers(self) -> None:
+        """Read on until each that was started with `&` has said where it listens."""
         until = time.monotonic() + TIMEOUT_S
-        while text not in self.log:
-            self.log += self._next_line(until, f"waiting for {text}", self.log)
+        while self.log.count(" listening on ") < self._started:
+            self.log += self._next_line(until, "waiting for servers", self.log)
 
     def interrupt(self) -> str:
         """Ctrl-C; what the server printed since. It has to end with exit code 0."""
@@ -128,7 +133,11 @@ def matches(shown: str | None, printed: str) -> bool:
 
 @contextmanager
 def followed(
-    page: Path, folder: Path, change: Callable[[str], str] = str, timeout_s: float = TIMEOUT_S
+    page: Path,
+    folder: Path,
+    change: Callable[[str], str] = str,
+    timeout_s: float = TIMEOUT_S,
+    first_in_path: tuple[Path, ...] = (),
 ) -> Iterator[dict[str, Terminal]]:
     """Every `sh` block of a page typed, in a fresh checkout; yields the terminals by their names,
     their servers running. change: done to commands and to what is shown, to have other ports."""
@@ -137,7 +146,7 @@ def followed(
         for block, shown in pairs(blocks(page)):
             terminal = terminals.get(block.title)
             if terminal is None:
-                terminal = terminals[block.title] = Terminal(folder)
+                terminal = terminals[block.title] = Terminal(folder, *first_in_path)
             try:
                 terminal.run(
                     change(block.text), None if shown is None else change(shown), timeout_s

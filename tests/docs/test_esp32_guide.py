@@ -107,9 +107,6 @@ def test_followed_on_a_virtual_board_it_ends_with_a_board_that_runs_the_new_vers
             terminal.run(changed(each.text), None)
         if words.startswith("make demo"):
             terminal.run(tools, None)  # the block has put the real ones first
-        elif "--version 2.0.0" in words:
-            terminal.wait_for("attestation server listening")
-            terminal.wait_for("OTA agent listening")
         elif words == "mpremote reset":
             switch_on(checkout, terminal)
     assert "runs thermo 2.0.0 in ota_1, confirmed" in terminal.log
@@ -122,8 +119,7 @@ def switch_on(checkout: Path, terminal: Terminal) -> None:
     """The virtual board, with the files that the guide has copied to it."""
     where = f"--config {checkout}/board-files/ota.json --http 127.0.0.1:{PORTS[80]}"
     terminal.run("ota-service board adopt flash.bin", None)
-    terminal.run(f"ota-service board run flash.bin {where} &", None)
-    terminal.wait_for("board listening")
+    terminal.run(f"ota-service board run flash.bin {where} &\n", None)
 
 
 def test_the_settings_are_settings(tmp_path: Path) -> None:
