@@ -20,6 +20,8 @@ from pathlib import Path
 from tests.docs.pages import Block, blocks
 
 TIMEOUT_S = 60.0
+# What we run in, and a reader's terminal does not: an activated .venv, and make.
+_OF_OURS = {"VIRTUAL_ENV", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
 _END = "--end-of-block--"
 _FAILED = "--failed--"
 # Of a terminal 100 columns wide; what is printed comes in the order in which it was written.
@@ -30,7 +32,7 @@ class Terminal:
     """A shell in a folder. log: everything that it has printed."""
 
     def __init__(self, folder: Path, *first_in_path: Path) -> None:
-        environment = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PS1")}
+        environment = {k: v for k, v in os.environ.items() if k not in _OF_OURS}
         path = os.pathsep.join([*map(str, first_in_path), environment["PATH"]])
         environment.update(_ENVIRONMENT, PATH=path)
         self._shell = subprocess.Popen(
