@@ -9,12 +9,14 @@ table that its values come from: nothing is left out quietly.
 
 import ast
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from importlib import import_module
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[2] / "src"
 SINKS = frozenset(("code", "outcome", "check"))
-# (file, expression that cannot be read): where its values are, as (file, name of a table in it), or
+# (file, expression that cannot be read, `*` as in file names): where its values are, as (file, name
+# of a table in it), or
 # None: it is no code, or one that has been found already.
 _ELSEWHERE: dict[tuple[str, str], tuple[str, str] | None] = {
     ("dice_auth/attestation_endpoint.py", "verdict.failed[0]"): (
@@ -30,8 +32,7 @@ _ELSEWHERE: dict[tuple[str, str], tuple[str, str] | None] = {
     # task's result, a word in a log, a life of the power-cut harness.
     ("dice_auth/certificate_shape.py", "b'C' * 64"): None,
     ("dice_auth/policy.py", "measured.code_hash"): None,
-    ("dice_auth/redis_registry.py", "await self._connection.run(redis_scripts.ENROL, batch, count, "
-     "int(replace), int(time.time()), client=client)"): None,
+    ("dice_auth/redis_registry.py", "await self._*"): None,
     ("esp_image/build.py", "noise[payload - code_bytes:payload]"): None,
     ("ota_agent/tls_connection.py", "self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)"): (
         None),
@@ -41,8 +42,7 @@ _ELSEWHERE: dict[tuple[str, str], tuple[str, str] | None] = {
     ("ota_service/self_test.py", "_endpoints_answer"): None,
     ("ota_service/self_test.py", "_agent_is_there"): None,
     ("ota_service/service.py", "type(error).__name__"): None,
-    ("virtual_esp32/firmware_runs.py", "self.recorder.run(name, booted.flash.snapshot(), program, "
-     "None if booted.flash.struck else fault, None if journal is None else later)"): None,
+    ("virtual_esp32/firmware_runs.py", "self.recorder.run(*"): None,
 }  # fmt: skip
 # What is called so there is something else: ESP-IDF's numbers, results of the power-cut harness.
 _OTHER = ("virtual_esp32/nvs", "virtual_esp32/power_cut", "virtual_esp32/recorded_runs")
@@ -156,24 +156,20 @@ class Source:
             yield known[0]
         elif isinstance(scope, _FUNCTIONS) and word in _parameters(scope):
             for where, file in self._files.items():
-                for caller, node in file.nodes:
-                    if isinstance(node, ast.Call):
-                        for function, arguments in _called(node):
-                            if ast.unparse(function).split(".")[-1] == scope.name:
-                                for found in _given(node, arguments, _parameters(scope), word):
-                                    yield from self._values(where, caller, found)
+                if where == name or not scope.name.startswith("_"):
+                    for caller, found in _callers(file, scope, word):
+                        yield from self._values(where, caller, found)
         else:
             yield from self._elsewhere(name, value)
 
     def _elsewhere(self, name: str, value: ast.expr) -> Iterator[str]:
-        key = (name, ast.unparse(value))
-        if key not in _ELSEWHERE:
-            self.unreadable.append(f"{name}:{value.lineno}: {key[1]}")
-            return
-        self.used.add(key)
-        place = _ELSEWHERE[key]
-        if place is not None:
-            yield from table(*place)
+        text = ast.unparse(value)
+        for key, place in _ELSEWHERE.items():
+            if key[0] == name and (text == key[1] or fnmatch(text, key[1])):
+                self.used.add(key)
+                yield from table(*place) if place is not None else ()
+                return
+        self.unreadable.append(f"{name}:{value.lineno}: {text}")
 
 
 class _File:
@@ -207,6 +203,18 @@ class _File:
     def parents(self) -> list[str]:
         """Of the classes here: their parents that are here as well."""
         return [parent for parent in self.parent_of.values() if parent in self.parameters]
+
+
+def _callers(
+    file: _File, called: ast.FunctionDef | ast.AsyncFunctionDef, word: str
+) -> Iterator[tuple[ast.AST | None, ast.expr]]:
+    """What a function's callers in a file give for this parameter, each with where it stands."""
+    for caller, node in file.nodes:
+        if isinstance(node, ast.Call):
+            for function, arguments in _called(node):
+                if ast.unparse(function).split(".")[-1] == called.name:
+                    for found in _given(node, arguments, _parameters(called), word):
+                        yield caller, found
 
 
 def table(name: str, word: str) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """The how-to guides: every command is typed, every piece of firmware runs on a virtual board."""
 
 import asyncio
+import re
 import shutil
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -12,7 +13,7 @@ import pytest
 
 from tests import world
 from tests.dice_auth.redis_peer import RedisPeer
-from tests.docs.pages import DOCS, blocks
+from tests.docs.pages import DOCS, ROOT, blocks
 from tests.docs.terminals import followed, pairs
 from tests.ota_cli.processes import done, server
 from tests.ports import free_port
@@ -171,3 +172,10 @@ def test_the_self_test_decides_as_the_guide_says(
     slot = "ota_1" if expected == "confirmed" else "ota_0"
     board.boot()
     assert board.running_partition().info()[4] == slot
+
+
+def test_the_metrics_that_monitoring_names_exist() -> None:
+    named = set(re.findall(r"`((?:dice_auth|ota_agent)_\w+)`", GUIDES["monitoring"].read_text()))
+    source = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+    assert len(named) > 5
+    assert [name for name in named if f'"{name.removesuffix("_total")}"' not in source] == []
