@@ -41,7 +41,7 @@ bench: $(STAMP)  ## all of benchmarks/, side by side with their peers
 	@$(BIN)/python -m benchmarks
 
 docs: reference  ## the documentation site in site/, strictly: no broken link, no missing page
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 reference: $(STAMP) ## docs/reference/cli.md from the commands' own --help
 	@$(BIN)/python -m documentation.reference
