@@ -36,6 +36,7 @@ _ELSEWHERE: dict[tuple[str, str], tuple[str, str] | None] = {
     # No codes: bytes of a pattern, a measurement, rows of Redis, an errno, text in a packet, a
     # task's result, a word in a log, a life of the power-cut harness.
     ("dice_auth/certificate_shape.py", "b'C' * 64"): None,
+    ("dice_auth/certificate_shape.py", "match.group(*"): None,
     ("dice_auth/policy.py", "measured.code_hash"): None,
     ("dice_auth/redis_registry.py", "await self._*"): None,
     ("esp_image/build.py", "noise[payload - code_bytes:payload]"): None,
@@ -237,7 +238,9 @@ def _callers(
     for caller, node in file.nodes:
         if isinstance(node, ast.Call):
             for function, arguments in _called(node):
-                if ast.unparse(function).split(".")[-1] == called.name:
+                is_it = ast.unparse(function).split(".")[-1] == called.name
+                needed = len(_parameters(called)) - len(called.args.defaults)
+                if is_it and len(arguments) + len(node.keywords) >= needed:
                     for found in _given(node, arguments, _parameters(called), word):
                         yield caller, found
 
@@ -297,10 +300,15 @@ def _assigned(target: ast.expr, value: ast.expr, sinks: frozenset[str]) -> Itera
         if isinstance(value, ast.Tuple) and len(value.elts) == len(target.elts):
             for left, right in zip(target.elts, value.elts, strict=True):
                 yield from _assigned(left, right, sinks)
-    elif isinstance(target, ast.Name | ast.Attribute):
-        word = target.id if isinstance(target, ast.Name) else target.attr
-        if word.lstrip("_") in sinks:
-            yield value
+        elif any(_is_sink(each, sinks) for each in target.elts):
+            yield value  # whatever it is, it has to be named
+    elif _is_sink(target, sinks):
+        yield value
+
+
+def _is_sink(target: ast.expr, sinks: frozenset[str]) -> bool:
+    word = getattr(target, "id", getattr(target, "attr", ""))
+    return word.lstrip("_") in sinks
 
 
 def _scoped(

@@ -94,9 +94,12 @@ def test_what_is_searched_is_all_pages(site: Path) -> None:
     assert any("key-untrusted" in entry["text"] for entry in docs)
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_every_public_name_of_a_room_is_on_its_page(site: Path, room: str) -> None:
-    ids = Page(site / "reference" / "api" / f"{room}.html").ids
-    own = [each for each in ids if each.startswith(f"{room}.")]
-    names = importlib.import_module(room).__all__
-    assert [name for name in names if not any(each.endswith(f".{name}") for each in own)] == []
+def test_every_public_name_of_a_room_is_on_its_page(site: Path) -> None:
+    missing = []
+    for room in ROOMS:
+        ids = Page(site / "reference" / "api" / f"{room}.html").ids
+        own = {each.rpartition(".")[2] for each in ids if each.startswith(f"{room}.")}
+        missing += [
+            (room, name) for name in importlib.import_module(room).__all__ if name not in own
+        ]
+    assert missing == []
