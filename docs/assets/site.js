@@ -39,9 +39,9 @@
     (pages ??= fetch(indexAddress)
       .then((answer) => answer.json())
       .then(({ docs }) =>
-        docs.map(({ location, title, text }) => {
+        docs.map(({ location, title, text, boost = 1 }) => {
           const words = plain(text);
-          return { location, title: plain(title), words, low: words.toLowerCase() };
+          return { location, boost, title: plain(title), words, low: words.toLowerCase() };
         }),
       ));
   const count = (text, word) => text.split(word).length - 1;
@@ -53,7 +53,7 @@
       if (!found) return 0;
       sum += found;
     }
-    return sum;
+    return sum * page.boost;
   };
   const excerpt = (page, word) => {
     const at = Math.max(0, page.low.indexOf(word) - 60);
@@ -109,7 +109,7 @@
   toggle.addEventListener("change", () => toggle.checked && query.focus());
   addEventListener("keydown", (event) => {
     if (event.key === "Escape") close();
-    const typing = /^(INPUT|TEXTAREA)$/.test(document.activeElement.tagName);
+    const typing = document.activeElement === query;
     if (event.key === "/" && !typing) {
       event.preventDefault();
       query.focus();
