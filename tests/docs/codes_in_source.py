@@ -16,7 +16,7 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[2] / "src"
 SINKS = frozenset(("code", "outcome", "check"))
 # (file, expression that cannot be read, `*` as in file names): where its values are, as (file, name
-# of a table in it), or None: it is no code, or one that has been found already.
+# of a table in it), or None: it is no code, or one that is found elsewhere.
 _ELSEWHERE: dict[tuple[str, str], tuple[str, str] | None] = {
     ("dice_auth/attestation_endpoint.py", "verdict.failed[0]"): (
         "dice_auth/appraisal.py", "APPRAISAL_CHECKS"),
