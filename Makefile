@@ -8,9 +8,9 @@ STAMP := $(VENV)/.installed
 RUNS ?= 2000000
 SBOM ?= dist/sbom.cdx.json
 
-.PHONY: help demo test lint bench mpy powercut fuzz dist sbom clean
+.PHONY: help setup demo test lint bench docs reference docs-check tutorial mpy powercut fuzz dist sbom clean
 help:            ## this list
-	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 $(STAMP): pyproject.toml constraints.txt dev-requirements.txt
 	@echo "setting up $(VENV) (once)"
@@ -20,6 +20,9 @@ $(STAMP): pyproject.toml constraints.txt dev-requirements.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  -c constraints.txt -r dev-requirements.txt -e '.[signing,micropython]'
 	@touch $@
+
+setup: $(STAMP)  ## .venv with all the commands; every other target does this by itself
+	@echo "the commands are in $(BIN): source $(BIN)/activate"
 
 demo: $(STAMP)   ## one whole secure update on this machine, and three refusals
 	@$(BIN)/ota-service demo
@@ -37,6 +40,18 @@ lint: $(STAMP)   ## ruff, mypy, stubtest, import contracts
 
 bench: $(STAMP)  ## all of benchmarks/, side by side with their peers
 	@$(BIN)/python -m benchmarks
+
+docs: reference  ## the documentation site in site/, strictly: no broken link, no missing page
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+reference: $(STAMP) ## docs/reference/cli.md from the commands' own --help
+	@$(BIN)/python -m documentation.reference
+
+docs-check: docs ## the site in headless Chromium: sizes, search, without JavaScript; pictures in build/
+	@$(BIN)/python -m documentation.check_site
+
+tutorial: $(STAMP) ## docs/tutorials/laptop.md followed to the letter, in a fresh clone with its own .venv
+	@$(BIN)/python -m tests.docs.follow_tutorial
 
 mpy: $(STAMP)    ## the board packages as .mpy in dist/mpy, for mpremote
 	@$(BIN)/python micropython/build.py
