@@ -23,6 +23,9 @@ _ELSEWHERE: dict[tuple[str, str], tuple[str, str] | None] = {
     # All of them in APPRAISAL_CHECKS, or of the certificate that an agent shows.
     ("dice_auth/*", "*CHECK*"): None,
     ("dice_auth/*", "*verdict.failed"): None,
+    ("dice_auth/metrics.py", "_ADMIN_REFUSAL_COLUMN.items()"): None,
+    ("dice_auth/admin_refusals.py", "next(*"): ("dice_auth/admin_refusals.py", "_ANSWERS"),
+    ("ota_agent/*", "*OUTCOMES*"): None,
     ("dice_auth/policy.py", "passed.items()"): None,
     ("dice/server_certificate.py", "checks"): None,
     ("ota_service/agent_errors.py", "checks"): None,
