@@ -4,7 +4,7 @@ import logging
 import resource
 import socket
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ota_agent.attestation_access import Access, read_access
 from ota_agent.certificate_files import CertificateFiles
@@ -15,6 +15,9 @@ from ota_agent.listening import open_listener
 from ota_agent.offer import FirmwareSource
 from ota_agent.settings import Settings
 from ota_agent.structured_log import log_event
+
+if TYPE_CHECKING:
+    from ota_agent.oci_puller import Puller
 
 # Descriptors that are no board's: the listener, the attestation server's, the log.
 _OTHER_DESCRIPTORS = 64
@@ -36,18 +39,18 @@ class Prepared:
 async def prepare(settings: Settings) -> Prepared:
     """Returns when there is firmware to serve. Raises FirmwareError, PullError, CertificateError or
     SettingsError, each a line."""
+    puller = puller_for(settings)
     certificate = CertificateFiles(settings.certificate, settings.key)
     access = _access(settings)
     # It may take a while: what is wrong with the rest has been told.
-    firmware = await _open_firmware(settings)
+    firmware = await _open_firmware(settings, puller)
     most_here = _raise_descriptor_limit(settings.max_connections, descriptors(firmware))
     most = min(settings.max_connections, most_here * settings.workers)
     return Prepared(settings, firmware, certificate, access, most, most_here)
 
 
-async def _open_firmware(settings: Settings) -> FirmwareSource:
-    """For a registry each process that serves then has a puller of its own."""
-    puller = puller_for(settings)
+async def _open_firmware(settings: Settings, puller: "Puller | None") -> FirmwareSource:
+    """Each process that serves has a puller of its own then."""
     if puller is None:
         return open_firmware(settings)
     try:
