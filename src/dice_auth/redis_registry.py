@@ -47,6 +47,8 @@ from dice_auth.registry import (
 )
 
 _PAGE_KEYS = 500
+# SCAN's cursors have 64 bits.
+_MOST_CURSOR = 2**64 - 1
 _BATCH_PAGE = 500
 # A batch whose process died before it was enrolled is forgotten after this time.
 _BATCH_TTL_S = 3600
@@ -228,7 +230,8 @@ class RedisRegistry(Registry):
 
     async def page(self, start: str, limit: int) -> Page:
         cursor, _, after = start.partition(":")
-        if start and not (cursor.isascii() and cursor.isdecimal() and len(cursor) <= 20):
+        is_number = cursor.isascii() and cursor.isdecimal() and len(cursor) <= 20
+        if start and not (is_number and int(cursor) <= _MOST_CURSOR):
             raise ValueError("no place in this registry")
         with self._connection.faults():
             following, last, *found = await self._connection.run(

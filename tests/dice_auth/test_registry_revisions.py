@@ -156,6 +156,8 @@ def test_boards_of_the_c_tools_are_changed_revoked_and_paged(redis_peer: RedisPe
         assert await registry.revoke(FIRST.board_id, STOLEN, revisions={changed.revision}) == STOLEN
         with pytest.raises(ValueError, match="no place"):
             await registry.page("x", 4)
+        with pytest.raises(ValueError, match="no place"):
+            await registry.page(f"{2**64}:", 4)
 
     with_registry(redis_peer.url, work)
 
