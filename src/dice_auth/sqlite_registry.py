@@ -117,8 +117,9 @@ class SqliteRegistry(Registry):
         def work(connection: sqlite3.Connection) -> bool:
             if revisions is not None:
                 _check_revision(board_id, _find_record(connection, board_id), revisions)
-            connection.execute("DELETE FROM observations WHERE board_id = ?", (board_id,))
-            return connection.execute("DELETE FROM boards WHERE id = ?", (board_id,)).rowcount > 0
+            bound = (_bound(board_id),)
+            connection.execute("DELETE FROM observations WHERE board_id = ?", bound)
+            return connection.execute("DELETE FROM boards WHERE id = ?", bound).rowcount > 0
 
         return await self._write(work)
 
@@ -151,7 +152,7 @@ class SqliteRegistry(Registry):
             deleted = connection.execute(
                 "DELETE FROM revocations WHERE key_id IN (SELECT key_id FROM boards WHERE id = ?1)"
                 " OR board_id = ?1 AND NOT EXISTS (SELECT 1 FROM boards WHERE id = ?1)",
-                (board_id,),
+                (_bound(board_id),),
             )
             return deleted.rowcount > 0
 
@@ -172,7 +173,7 @@ class SqliteRegistry(Registry):
         return Page(boards, boards[-1].board_id if len(boards) == limit else "")
 
     async def get(self, board_id: str) -> BoardRecord | None:
-        rows = await self._read_rows(_RECORDS + "WHERE id = ?", board_id)
+        rows = await self._read_rows(_RECORDS + "WHERE id = ?", _bound(board_id))
         return _record(rows[0]) if rows else None
 
     async def roots_by_key_ids(self, key_ids: Sequence[bytes]) -> list[EnrolledRoot | None]:
@@ -325,8 +326,17 @@ def _find_root(connection: sqlite3.Connection, key_id: bytes) -> EnrolledRoot | 
     return EnrolledRoot(board_id, root, is_revoked == 1)
 
 
+def _bound(board_id: str) -> str | bytes:
+    """As SQLite takes it. What is not UTF-8 is nobody's id: bytes equal no text."""
+    try:
+        board_id.encode()
+    except UnicodeEncodeError:
+        return board_id.encode("utf-8", "surrogateescape")
+    return board_id
+
+
 def _find_record(connection: sqlite3.Connection, board_id: str) -> BoardRecord | None:
-    row = connection.execute(_RECORDS + "WHERE id = ?", (board_id,)).fetchone()
+    row = connection.execute(_RECORDS + "WHERE id = ?", (_bound(board_id),)).fetchone()
     return None if row is None else _record(row)
 
 

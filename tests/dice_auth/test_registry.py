@@ -7,7 +7,7 @@ import pytest
 
 from dice_auth import redis_registry, sqlite_registry
 from dice_auth.errors import AlreadyEnrolledError, EnrolmentError
-from dice_auth.registry import Registry
+from dice_auth.registry import Registry, Revocation
 from tests.dice_auth.boards import board
 from tests.dice_auth.following import followed
 
@@ -158,5 +158,16 @@ def test_a_boards_own_certificate_is_not_enrolled_as_a_root(registry_url: str) -
     async def work(registry: Registry) -> None:
         with pytest.raises(EnrolmentError, match="not a root"):
             await registry.enrol(FIRST.board_id, FIRST.certificate)
+
+    with_registry(registry_url, work)
+
+
+def test_an_id_that_is_not_utf_8_is_nobodys(registry_url: str) -> None:
+    async def work(registry: Registry) -> None:
+        board_id = b"\xff".decode("utf-8", "surrogateescape")
+        assert await registry.get(board_id) is None
+        assert not await registry.remove(board_id)
+        assert await registry.revoke(board_id, Revocation("stolen", 1)) is None
+        assert not await registry.reinstate(board_id)
 
     with_registry(registry_url, work)
