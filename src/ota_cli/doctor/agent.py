@@ -25,6 +25,8 @@ from ota_cli.errors import CommandError
 from ota_cli.files import read_bytes
 
 _FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+# root may let the agent's group read (docs/operations.md).
+_FOR_OTHERS_OF_ROOT = _FOR_OTHERS & ~stat.S_IRGRP
 
 
 def read_ca(content: bytes, findings: Findings) -> list[x509.Certificate]:
@@ -125,7 +127,7 @@ def _look_at_key(
     findings = Findings(f"key {path}")
     try:
         content = read_bytes(path, "key")
-        mode = path.stat().st_mode
+        status = path.stat()
     except (CommandError, OSError) as error:
         findings.add("agent-key-unreadable", str(error))
         return findings.found
@@ -139,8 +141,9 @@ def _look_at_key(
         return findings.found
     if not _belongs(key, certificate):
         findings.add("agent-key-mismatch", f"expected the key of {certificate_path}, found another")
-    if stat.S_ISREG(mode) and mode & _FOR_OTHERS:
-        text = f"expected mode 0600, found {stat.S_IMODE(mode):04o}"
+    for_others = _FOR_OTHERS if status.st_uid else _FOR_OTHERS_OF_ROOT
+    if stat.S_ISREG(status.st_mode) and status.st_mode & for_others:
+        text = f"expected mode 0600, found {stat.S_IMODE(status.st_mode):04o}"
         findings.add("agent-key-open", text)
     if findings.are_fine():
         findings.add("agent-key-ok", f"the key of {certificate_path}")

@@ -1,9 +1,11 @@
 """The agent's files on disk, and the CA for boards."""
 
+import os
 import subprocess
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -64,6 +66,23 @@ def test_what_is_wrong_with_the_key(certs: Path, tmp_path: Path) -> None:
     assert complaints() == ["agent-key-unreadable"]
     key.unlink()
     assert complaints() == ["agent-key-unreadable"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can own a file as root")
+def test_a_key_of_root_may_be_read_by_a_group_as_the_units_have_it(
+    certs: Path, tmp_path: Path
+) -> None:
+    key = tmp_path / "agent.key"
+    key.write_bytes((certs / "agent.key").read_bytes())
+    for owner, mode, expected in (
+        (0, 0o640, []),
+        (0, 0o660, ["agent-key-open"]),
+        (65534, 0o640, ["agent-key-open"]),
+    ):
+        os.chown(key, owner, -1)
+        key.chmod(mode)
+        report = doctor("--agent-cert", certs / "agent.pem", "--agent-key", key)
+        assert report.complaints == expected, (owner, mode)
 
 
 @needs_openssl
