@@ -82,7 +82,8 @@ class Puller:
         try:
             if self._cache.lock():
                 await self._pull_in_time()
-        except (PullError, OSError, MemoryError) as error:
+        # RuntimeError: no thread can be started, which passes as well.
+        except (PullError, OSError, MemoryError, RuntimeError) as error:
             reason = str(error) or "out of memory"
             if reason != self._complaint:
                 self._complaint = reason

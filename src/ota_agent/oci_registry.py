@@ -160,7 +160,8 @@ class Registry:
                 yield response
             finally:
                 await response.aclose()
-        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
+        # UnicodeError: what httpx makes of some names of hosts.
+        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, UnicodeError) as error:
             text = _ERRNO.sub("", str(error)) or type(error).__name__
             raise PullError(f"registry {self._reference.registry}: {text}") from None
 
@@ -185,6 +186,11 @@ class Registry:
 
     def _expect_safe(self, url: httpx.URL) -> None:
         """Plain HTTP leads to this machine from a registry on it, else nowhere unasked."""
+        if url.port is not None and url.port > 65535:
+            raise PullError(
+                f"registry {self._reference.registry}: it leads to port {url.port},"
+                " expected up to 65535"
+            )
         is_here = self._reference.is_loopback and is_loopback(url.host)
         if url.scheme == "http" and (self._access.is_plain or is_here):
             return

@@ -228,6 +228,16 @@ def test_a_redirect_to_where_anybody_reads_along_is_not_followed(
     assert "expected https" in found
 
 
+@pytest.mark.parametrize("target", ["https://127.0.0.1:70000/", "https://xn--a/", "https://[/"])
+def test_where_nothing_can_be_is_a_refusal_of_one_line(tmp_path: Path, target: str) -> None:
+    """A redirect or a token service: the puller is to try again, and not to end."""
+    redirected = scripts(LAYER_PATH, lambda answer: http(302, b"", f"Location: {target}"))
+    for number, asked in enumerate((redirected, (token_script(target),))):
+        found = pulled(tmp_path / str(number), *asked)
+        assert isinstance(found, str)
+        assert "\n" not in found
+
+
 def test_redirects_in_a_circle_end(tmp_path: Path) -> None:
     found = pulled(
         tmp_path, *scripts(LAYER_PATH, lambda answer: http(302, b"", f"Location: {LAYER_PATH}"))
