@@ -26,12 +26,14 @@ _OTHER_DESCRIPTORS = 64
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """What an agent needs at start, every mistake in it told. most: connections at once in all;
-    most_here: in one process."""
+    most_here: in one process. puller: of whom each process
+    that serves has a copy; what it needs was read here, and may be gone when a worker is replaced."""
 
     settings: Settings
     firmware: FirmwareSource
     certificate: CertificateFiles
     access: Access
+    puller: "Puller | None"
     most: int
     most_here: int
 
@@ -46,11 +48,11 @@ async def prepare(settings: Settings) -> Prepared:
     firmware = await _open_firmware(settings, puller)
     most_here = _raise_descriptor_limit(settings.max_connections, descriptors(firmware))
     most = min(settings.max_connections, most_here * settings.workers)
-    return Prepared(settings, firmware, certificate, access, most, most_here)
+    return Prepared(settings, firmware, certificate, access, puller, most, most_here)
 
 
 async def _open_firmware(settings: Settings, puller: "Puller | None") -> FirmwareSource:
-    """Each process that serves has a puller of its own then."""
+    """Whoever pulls later takes the cache's lock again."""
     if puller is None:
         return open_firmware(settings)
     try:

@@ -23,7 +23,6 @@ from ota_agent.attestation import AttestationClient
 from ota_agent.counts import ABSENT, FINISHING, SERVING, Counts, Row
 from ota_agent.door import Door
 from ota_agent.errors import UnfinishedError
-from ota_agent.firmware_source import puller_for
 from ota_agent.listening import open_listener
 from ota_agent.pacing import Pace
 from ota_agent.preparation import Prepared, announce, open_admin_listener, prepare
@@ -130,7 +129,7 @@ async def agent_of(
         shared_pace=pace,
     )
     try:
-        yield Agent(service, Door(service, listener, admission), admission, puller_for(settings))
+        yield Agent(service, Door(service, listener, admission), admission, prepared.puller)
     finally:
         attestation.close()
         readiness.close()

@@ -18,6 +18,7 @@ from ota_agent.default_firmware import parse_default
 from ota_agent.errors import PullError
 from ota_agent.oci_puller import Puller
 from ota_agent.oci_reference import parse_reference
+from tests.ota_agent.agent_process import agent_process, wait_until
 from tests.ota_agent.attested_scene import AttestedScene, attested_scene
 from tests.ota_agent.conftest import make_identity
 from tests.ota_agent.images import app
@@ -218,6 +219,29 @@ def test_a_registry_with_a_certificate_of_ones_own_ca(tmp_path: Path) -> None:
         other = make_identity(tmp_path / "other", names=["localhost"])
         error = refusal(puller_of(reference, tmp_path / "2", ca=other.certificate))
         assert "certificate verify failed" in error
+
+
+def test_a_worker_is_replaced_though_the_registrys_ca_is_gone(tmp_path: Path) -> None:
+    identity = make_identity(tmp_path / "identity", names=["localhost"])
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(identity.certificate.read_bytes())
+    pair = (identity.certificate, identity.key)
+    with RegistryPeer(tmp_path / "registry", tls=pair) as registry:
+        registry.push(image("esp32", THERMO))
+        options = (
+            "--workers", 2, "--firmware", registry.reference(), "--oci-ca", ca, "--cache",
+            tmp_path / "cache", "--oci-interval", 0.2,
+        )  # fmt: skip
+        with agent_process(tmp_path, identity, *options) as agent:
+            wait_until(lambda: agent.metrics()["ota_agent_workers_serving"] == 2, 10)
+            ca.unlink()
+            for pid in agent.workers():
+                os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: agent.metrics()["ota_agent_worker_restarts_total"] >= 2, 10)
+            wait_until(lambda: agent.metrics()["ota_agent_workers_serving"] == 2, 5)
+            registry.push(image("esp32", NEWER))
+            wait_until(lambda: len(agent.events("firmware-pulled")) == 2, 10)
+            assert not agent.events("worker-failed")
 
 
 # What changes
