@@ -26,8 +26,8 @@ _OTHER_DESCRIPTORS = 64
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """What an agent needs at start, every mistake in it told. most: connections at once in all;
-    most_here: in one process. puller: of whom each process
-    that serves has a copy; what it needs was read here, and may be gone when a worker is replaced."""
+    most_here: in one process. puller: each process that serves has a copy;
+    what it needs was read here, and may be gone when a worker is replaced."""
 
     settings: Settings
     firmware: FirmwareSource
