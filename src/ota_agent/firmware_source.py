@@ -30,7 +30,9 @@ def puller_for(settings: Settings) -> "Puller | None":
     access = registry_access(
         settings.oci_ca, settings.oci_config, plain_http=settings.oci_plain_http
     )
-    return Puller(settings.firmware, settings.cache, access, settings.oci_interval_s)
+    return Puller(
+        settings.firmware, settings.cache, access, settings.oci_interval_s, settings.trust
+    )
 
 
 def open_firmware(settings: Settings, puller: "Puller | None" = None) -> FirmwareSource:

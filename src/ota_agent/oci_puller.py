@@ -10,12 +10,16 @@ import asyncio
 import logging
 import random
 import shutil
+from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from ota_agent.errors import ContentError, PullError
+from ota_agent.catalogue import listed
+from ota_agent.errors import ContentError, FirmwareError, PullError
+from ota_agent.firmware import Trust, load_firmware
 from ota_agent.oci_cache import Cache
-from ota_agent.oci_image import firmware_of
+from ota_agent.oci_image import Published, firmware_of
 from ota_agent.oci_manifest import Descriptor, is_index, read_index, read_manifest
 from ota_agent.oci_reference import Reference
 from ota_agent.oci_registry import Registry, RegistryAccess
@@ -28,15 +32,22 @@ _POLL_S = 0.1
 
 
 class Puller:
-    """interval_s: how often the reference is looked at, about."""
+    """interval_s: how often the reference is looked at, about. trust: whose firmware takes the
+    place of what is there."""
 
     def __init__(
-        self, reference: Reference, cache: Path, access: RegistryAccess, interval_s: float
+        self,
+        reference: Reference,
+        cache: Path,
+        access: RegistryAccess,
+        interval_s: float,
+        trust: Trust,
     ) -> None:
         self._reference = reference
         self._cache = Cache(cache, reference)
         self._access = access
         self._interval_s = interval_s
+        self._trust = trust
         self._hurry = asyncio.Event()
         self._complaint = ""
         # What was fetched and is no good, and why.
@@ -130,7 +141,7 @@ class Puller:
         try:
             files = await self._fetch(registry, content, kind, scratch)
             names = [each["file"] for each in files]
-            await asyncio.to_thread(self._cache.replace, scratch, digest, names)
+            await _to_its_end(asyncio.to_thread(self._cache.replace, scratch, digest, names))
         except ContentError as error:
             self._bad = (digest, str(error))
             raise
@@ -151,14 +162,36 @@ class Puller:
             try:
                 image = read_manifest(manifest)
                 published = await firmware_of(registry, image, architecture, scratch)
+                for each in published:
+                    name = await asyncio.to_thread(self._put, scratch, each)
+                    files.append({"chip": each.chip, "path": f"/{each.path}", "file": name})
             except ContentError as error:
                 left_out.append(f"custom/{architecture}: {error}" if architecture else str(error))
-                continue
-            for each in published:
-                name = await asyncio.to_thread(self._cache.put, scratch, each.chip, each.content)
-                files.append({"chip": each.chip, "path": f"/{each.path}", "file": name})
         if not files:
             raise ContentError(f"{self._reference}: {'; '.join(left_out)}")
         for reason in left_out:
             self._complain(f"{self._reference}: {reason}", None)
         return files
+
+    def _put(self, scratch: Path, published: Published) -> str:
+        """Its file's name, where the catalogue will serve it. Raises ContentError where it would
+        not: what is served so far must not give way to what nobody gets."""
+        name = self._cache.put(scratch, published.chip, published.content)
+        path = scratch / name
+        try:
+            listed(name, load_firmware(path, self._trust))
+        except FirmwareError as error:
+            path.unlink()
+            said = str(error).removeprefix(f"firmware {path}: ").removeprefix(f"firmware {name}: ")
+            raise ContentError(f"/{published.path}: {said}") from None
+        return name
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Not left under way by who is cancelled: the next to have the lock must not meet it."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        raise

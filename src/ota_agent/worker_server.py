@@ -6,6 +6,7 @@ All that they share is made here, before they are: sockets, what is served, coun
 
 import asyncio
 import gc
+import logging
 import socket
 from contextlib import ExitStack
 from functools import partial
@@ -23,7 +24,7 @@ from ota_agent.server import Ready, agent_of, objects_kept
 from ota_agent.session_list import SessionList
 from ota_agent.settings import Settings
 from ota_agent.shared_limits import SharedLimits
-from ota_agent.structured_log import log_in_common, log_to_stderr, note_events
+from ota_agent.structured_log import log_event, log_in_common, log_to_stderr, note_events
 from ota_agent.workers import Role, Workers
 
 
@@ -61,7 +62,11 @@ def _look(prepared: Prepared) -> None:
             await asyncio.wait(others)
 
     prepared.certificate.refresh()
-    asyncio.run(look())
+    try:
+        asyncio.run(look())
+    except OSError as error:
+        # Out of descriptors, say: who watches goes on, and the next worker looks for itself.
+        log_event("firmware-not-loaded", level=logging.ERROR, reason=error.strerror)
 
 
 class _Shared:

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ota_agent.firmware import Trust
 from ota_agent.oci_puller import Puller
 from ota_agent.oci_reference import parse_reference
 from ota_agent.oci_registry import registry_access
 
 
 def puller_of(reference: str, cache: Path, interval_s: float = 600, **access: Any) -> Puller:
-    return Puller(parse_reference(reference), cache, registry_access(**access), interval_s)
+    return Puller(parse_reference(reference), cache, registry_access(**access), interval_s, Trust())
 
 
 def contents(puller: Puller) -> list[bytes]:

@@ -14,14 +14,18 @@ from typing import Any
 import pytest
 import zstandard
 
+from esp_image import build
+from esp_image.keys import key_digest_of_public_key
 from ota_agent.default_firmware import parse_default
 from ota_agent.errors import PullError
+from ota_agent.firmware import Trust
 from ota_agent.oci_puller import Puller
 from ota_agent.oci_reference import parse_reference
+from tests.esp_image import signing
 from tests.ota_agent.agent_process import agent_process, wait_until
 from tests.ota_agent.attested_scene import AttestedScene, attested_scene
 from tests.ota_agent.conftest import make_identity
-from tests.ota_agent.images import app
+from tests.ota_agent.images import app, key
 from tests.ota_agent.layers import entry, layer, tar
 from tests.ota_agent.pulling import contents, logged, puller_of
 from tests.ota_agent.registry_peer import (
@@ -286,6 +290,37 @@ def test_a_tag_that_moves_is_followed_and_what_is_under_way_finishes(
             assert await slow == long
             (cache,) = (tmp_path / "cache").iterdir()
             assert len([each for each in cache.iterdir() if not each.is_symlink()]) == 2
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("pushed", "reason"),
+    [
+        (build.build_app("9.0.0", "thermo", "esp32"), "unsigned"),
+        (app("9.0.0", signer="stranger"), "key-untrusted"),
+        (app("9.0.0", project=""), "no project name"),
+        (NEWER[:-100], "truncated"),
+    ],
+)
+def test_what_nobody_would_get_does_not_take_the_place_of_what_is_served(
+    registry: RegistryPeer, tmp_path: Path, pushed: bytes, reason: str
+) -> None:
+    """Nor after a restart: the good firmware is still in the cache."""
+    registry.push(image("esp32", THERMO))
+    trust = Trust([key_digest_of_public_key(signing.public_pem(key("owner")))])
+
+    async def run() -> None:
+        async with agent_of(
+            tmp_path, registry.reference(), oci_interval_s=0.1, trust=trust
+        ) as here:
+            assert await served(here) == THERMO
+            await asyncio.to_thread(registry.push, image("esp32", pushed))
+            line = await next_pull(here, "firmware-not-pulled")
+            assert reason in line["reason"]
+            assert await served(here) == THERMO
+        async with agent_of(tmp_path, registry.reference(), trust=trust) as here:
+            assert await served(here) == THERMO
 
     asyncio.run(run())
 
