@@ -62,7 +62,13 @@ registry_option = click.option(
 @registry_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 def list_boards(registry: str, as_json: bool) -> None:
-    """List the enrolled boards."""
+    """List the enrolled boards.
+
+    \b
+    Example:
+      ota-service list
+      ota-service list --registry sqlite:///boards.sqlite --json
+    """
     run(_print_json(registry) if as_json else _print_table(registry))
 
 
@@ -101,7 +107,12 @@ async def _print_table(registry: str) -> None:
 @registry_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def show(mac: str, registry: str, as_json: bool) -> None:
-    """Show what is known of a board, by its id as typed at enrolment."""
+    """Show what is known of a board, by its id as typed at enrolment.
+
+    \b
+    Example:
+      ota-service show 24:0a:c4:00:00:01
+    """
 
     async def read() -> BoardRecord | None:
         async with open_registry(registry, create=False) as boards:
@@ -125,6 +136,10 @@ def delete(mac: str, registry: str) -> None:
     """Remove a board, by its id as typed at enrolment.
 
     It can be enrolled again, unless it was revoked. Revoke a board that was stolen.
+
+    \b
+    Example:
+      ota-service del 24:0a:c4:00:00:01
     """
 
     async def remove() -> bool:
@@ -146,6 +161,11 @@ def revoke(mac: str, registry: str, reason: str | None, undo: bool) -> None:
 
     What is revoked is the key of its root certificate: the board stays refused if it is removed
     and enrolled again.
+
+    \b
+    Example:
+      ota-service revoke 24:0a:c4:00:00:01 --reason 'stolen from hall 4'
+      ota-service revoke 24:0a:c4:00:00:01 --undo
     """
     if undo:
         if reason is not None:
@@ -177,7 +197,13 @@ async def _reinstate(mac: str, registry: str) -> bool:
 @click.argument("mac")
 @click.option("--pem", is_flag=True, help="PEM instead of DER.")
 def gen_cert(mac: str, pem: bool) -> None:
-    """Write a board's root certificate to standard output, from its MAC."""
+    """Write a board's root certificate to standard output, from its MAC.
+
+    \b
+    Example:
+      ota-service gen-cert 24:0a:c4:00:00:01 > root.der
+      ota-service gen-cert 24:0a:c4:00:00:01 --pem
+    """
     try:
         root = enrolment.root_certificate_for_mac(enrolment.parse_mac(mac))
     except EnrolmentError as error:

@@ -48,6 +48,12 @@ def submit(
       root             root certificate, PEM or base64 of DER
       application      optional
       labels           optional, name=value;name=value
+
+    \b
+    Example:
+      ota-service submit 24:0a:c4:00:00:01
+      ota-service submit desk --root secrets/desk-root.pem
+      ota-service submit --csv batch-7/roots.csv
     """
     if batch is not None:
         if mac is not None or root is not None or application is not None or labels:

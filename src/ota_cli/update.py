@@ -38,6 +38,12 @@ def update(url: str, agent: str | None, trigger_key: Path | None, wait: bool, ca
 
     Exit code 0: the board came back with the new firmware and confirmed it, or the agent has
     nothing newer for it. 1: it keeps the firmware it had; the reason is printed.
+
+    \b
+    Example:
+      ota-service update http://127.0.0.1:8032 --agent 127.0.0.1
+      ota-service update 192.0.2.17 --agent agent.example:4433 \\
+        --trigger-key trigger.key
     """
     if cancel == (agent is not None):
         raise click.UsageError("expected either --agent or --cancel")

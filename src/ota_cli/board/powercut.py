@@ -79,6 +79,10 @@ def powercut(
 
     After each cut the board has to boot the old or the new firmware, whole, and an update tried
     again has to succeed. FLASH stays as it is. Exit code 1 if any cut fails.
+
+    \b
+    Example:
+      ota-service board powercut flash.bin --firmware thermo-2.0.0.bin
     """
     if sample is not None and keep is None:
         raise click.UsageError("--sample: expected --keep DIR beside it")
