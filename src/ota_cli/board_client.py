@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from ota_cli import verbose
 from ota_cli.addresses import is_host
 from ota_cli.board_status import Info, Status, WrongField, parse_info, parse_status
 from ota_cli.errors import EXIT_USAGE, CommandError
@@ -126,10 +127,14 @@ class Board:
         deadline_s: float = _DEADLINE_S,
     ) -> bytes:
         """The body of a 200 answer."""
+        took = verbose.Took()
+        asked = f"{method} {self._base.copy_with(userinfo=b'')}{path}"
         try:
             answer = asyncio.run(self._exchange(method, path, body, headers or {}, deadline_s))
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            verbose.tell(f"{asked}: {_reason(error)}, after {took}")
             raise Unreachable(f"{self.url}: {_reason(error)}") from None
+        verbose.tell(f"{asked}: {answer.code}, {len(answer.body)} bytes in {took}")
         if answer.code == 200:
             return answer.body
         if answer.code == 405 and method == "GET":

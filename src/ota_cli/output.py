@@ -6,10 +6,13 @@ character of theirs reaches the terminal.
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -29,6 +32,21 @@ def printable(text: str) -> str:
 def say(text: str) -> None:
     """One line for people, never folded."""
     console.print(printable(text), soft_wrap=True)
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """On a terminal a moving sign with this text, and how long it has been; nothing elsewhere."""
+    with Progress(
+        SpinnerColumn(),
+        TextColumn(text, markup=False),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    ) as progress:
+        progress.add_task("", total=None)
+        yield
 
 
 def print_json(value: Any) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from rich.table import Table
 
 from dice import certificate
 from dice_auth import enrolment
@@ -19,9 +18,10 @@ from dice_auth.errors import DiceAuthError, EnrolmentError
 from dice_auth.record_fields import fields_of, time_text
 from dice_auth.registry import BoardRecord, Revocation
 from dice_auth.registry_url import open_registry
-from ota_cli import output
+from ota_cli import output, verbose
 from ota_cli.errors import EXIT_USAGE, CommandError
 from ota_cli.files import read_bytes
+from ota_cli.rows import print_rows
 
 _T = TypeVar("_T")
 
@@ -48,8 +48,14 @@ def _url_in(path: Path) -> str:
     return content.decode()
 
 
+def _tell(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    verbose.tell(f"registry: {verbose.without_password(value)}")
+    return value
+
+
 registry_option = click.option(
     "--registry",
+    callback=_tell,
     default=default_registry,
     show_default="the URL in the file OTA_REGISTRY_FILE, or Redis at REDIS_HOST or"
     f" REDIS_SERVICE_SERVICE_HOST, or {DEFAULT_REGISTRY}",
@@ -83,23 +89,23 @@ async def _print_json(registry: str) -> None:
 
 
 async def _print_table(registry: str) -> None:
-    async with open_registry(registry, create=False) as boards:
-        records = [record async for record in boards.boards()]
-    if not records:
-        output.say("no board is enrolled")
-        return
-    table = Table(
-        "id", "state", "application", "last seen", "last verdict", box=None, pad_edge=False
+    with output.waiting("reading the registry"):
+        async with open_registry(registry, create=False) as boards:
+            rows = [_row(record) async for record in boards.boards()]
+    if rows:
+        print_rows(("id", "state", "application", "last seen", "last verdict"), rows)
+    else:
+        output.say("no board is enrolled; `ota-service provision` or `submit` enrols one")
+
+
+def _row(record: BoardRecord) -> tuple[str, ...]:
+    return (
+        record.board_id,
+        record.state,
+        record.application or "-",
+        time_text(record.last_seen) or "-",
+        record.last_verdict or "-",
     )
-    for record in records:
-        table.add_row(
-            output.printable(record.board_id),
-            record.state,
-            output.printable(record.application) or "-",
-            time_text(record.last_seen) or "-",
-            record.last_verdict or "-",
-        )
-    output.console.print(table)
 
 
 @click.command()
@@ -120,7 +126,7 @@ def show(mac: str, registry: str, as_json: bool) -> None:
 
     record = run(read())
     if record is None:
-        raise CommandError(f"{mac} is not enrolled")
+        raise _not_enrolled(mac)
     if as_json:
         output.print_json(fields_of(record) | {"root": certificate.to_pem(record.root)})
         return
@@ -147,7 +153,7 @@ def delete(mac: str, registry: str) -> None:
             return await boards.remove(mac)
 
     if not run(remove()):
-        raise CommandError(f"{mac} is not enrolled")
+        raise _not_enrolled(mac)
     output.say(f"{mac} removed")
 
 
@@ -179,7 +185,7 @@ def revoke(mac: str, registry: str, reason: str | None, undo: bool) -> None:
             f"--reason: expected one line of 1 to {_MOST_REASON_CHARS} characters", EXIT_USAGE
         )
     if not run(_revoke(mac, registry, reason)):
-        raise CommandError(f"{mac} is not enrolled")
+        raise _not_enrolled(mac)
     output.say(f"{mac} revoked")
 
 
@@ -214,6 +220,10 @@ def gen_cert(mac: str, pem: bool) -> None:
     if sys.stdout.isatty():
         raise CommandError("DER is binary: redirect it to a file, or add --pem", EXIT_USAGE)
     sys.stdout.buffer.write(root)
+
+
+def _not_enrolled(board_id: str) -> CommandError:
+    return CommandError(f"{board_id} is not enrolled (`ota-service list` shows who is)")
 
 
 def run(work: Coroutine[Any, Any, _T]) -> _T:

@@ -8,7 +8,7 @@ import click
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from ota_cli import output
+from ota_cli import output, verbose
 from ota_cli.board_client import Board, Unreachable, UpdateRequest, update_request
 from ota_cli.board_status import Info, Status
 from ota_cli.errors import CommandError
@@ -101,6 +101,7 @@ class Follower:
             BarColumn(bar_width=24),
             TextColumn("{task.fields[detail]}", markup=False),
             console=output.console,
+            disable=not output.console.is_terminal,
         )
 
     def follow(self) -> Status:
@@ -130,6 +131,11 @@ class Follower:
                 raise CommandError(f"{error} (since {_SILENCE_S:.0f} s)") from None
             return None
         seen.heard = time.monotonic()
+        verbose.tell(
+            f"{self._board.url}: {status.state}, {status.received} of {status.total or '?'} bytes,"
+            f" runs {status.running}, {'' if status.confirmed else 'not '}confirmed"
+            + (f", {status.error.code}" if status.error else "")
+        )
         return status
 
     def _settled(self, status: Status, seen: _Seen) -> bool:

@@ -108,7 +108,8 @@ def doctor(
         board_id=board_id,
         certificate=certificate,
     )
-    findings = examine(asked, datetime.now(UTC))
+    with output.waiting("looking: 15 seconds at most"):
+        findings = examine(asked, datetime.now(UTC))
     if as_json:
         output.print_json(report.as_json(findings))
     else:
