@@ -1,5 +1,6 @@
 """The bar of a command that goes through many boards."""
 
+import sys
 import time
 from types import TracebackType
 from typing import Self
@@ -37,6 +38,7 @@ class BoardsBar:
             TimeRemainingColumn(),
             console=output.console,
             disable=not output.console.is_terminal,
+            redirect_stderr=sys.stderr.isatty(),
             transient=True,
         )
         self._task = self._bar.add_task("", total=max(1, total), rate=0)

@@ -62,10 +62,12 @@ def verify(file: Path, key: Path) -> None:
       ota-service image verify thermo-2.0.0.bin --key sign-public.pem
     """
     digest = images.key_digest(key)
+    content = read_bytes(file, "image")
     try:
-        images.verify(read_bytes(file, "image"), digest)
+        images.verify(content, digest)
     except ImageError as error:
-        raise CommandError(f"{file}: {error.code}: {error}") from None
+        hint = " (whole, but unsigned: image sign)" if images.is_unsigned(content) else ""
+        raise CommandError(f"{file}: {error.code}: {error}{hint}") from None
     output.say(f"{file}: whole, signed by {key} (key digest {digest.hex()})")
 
 

@@ -43,6 +43,7 @@ def waiting(text: str) -> Iterator[None]:
         TimeElapsedColumn(),
         console=console,
         disable=not console.is_terminal,
+        redirect_stderr=sys.stderr.isatty(),
         transient=True,
     ) as progress:
         progress.add_task("", total=None)

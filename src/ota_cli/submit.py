@@ -84,7 +84,8 @@ def _submit_one(
         parsed = parse_labels("\0".join(labels), "\0") if labels else None
         board = enrolment.Enrolment.of(board_id, der, application=application, labels=parsed)
     except EnrolmentError as error:
-        raise CommandError(str(error), EXIT_USAGE) from None
+        hint = " (an id that is no MAC address needs --root)" if root is None else ""
+        raise CommandError(f"{error}{hint}", EXIT_USAGE) from None
 
     async def enrol() -> int:
         async with open_registry(registry) as boards:

@@ -112,7 +112,7 @@ def _proof(
     """Raises CommandError where there is nothing to prove."""
     fields = images.describe(image, str(firmware))
     if not fields["signatures"]:
-        raise CommandError(f"{firmware}: unsigned: a board takes signed firmware only")
+        raise CommandError(f"{firmware}: unsigned: a board takes signed firmware only (image sign)")
     try:
         content = bytes(board.flash.read(0, board.flash.size))
         return Proof(content, board.efuse, image, rollback=rollback, seed=seed)
