@@ -9,12 +9,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from threading import Timer
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
+
+_QUIET_S = 1.0
 
 console = Console(highlight=False, markup=False, emoji=False)
 
@@ -36,18 +38,31 @@ def say(text: str) -> None:
 
 @contextmanager
 def waiting(text: str) -> Iterator[None]:
-    """On a terminal a moving sign with this text, and how long it has been; nothing elsewhere."""
-    with Progress(
+    """On a terminal, from the second second on, a moving sign with this text and how long it has
+    been; nothing elsewhere."""
+    if not console.is_terminal:
+        yield
+        return
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    sign = Progress(
         SpinnerColumn(),
         TextColumn(text, markup=False),
         TimeElapsedColumn(),
         console=console,
-        disable=not console.is_terminal,
         redirect_stderr=sys.stderr.isatty(),
         transient=True,
-    ) as progress:
-        progress.add_task("", total=None)
+    )
+    sign.add_task("", total=None)
+    timer = Timer(_QUIET_S, sign.start)
+    timer.daemon = True
+    timer.start()
+    try:
         yield
+    finally:
+        timer.cancel()
+        timer.join()  # it may be about to start
+        sign.stop()
 
 
 def print_json(value: Any) -> None:
