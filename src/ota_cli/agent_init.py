@@ -88,7 +88,7 @@ def init(
     from ota_agent import certificate_folder, issuing
 
     now = datetime.now(UTC)
-    with _one_line():
+    with _one_line(certificate_folder.Folder(folder).ca_key):
         ca, agent = certificate_folder.create(
             folder,
             [issuing.alternative_name(name) for name in names],
@@ -146,15 +146,17 @@ def renew(
 
 
 @contextmanager
-def _one_line() -> Iterator[None]:
-    """What cannot be made, as a command's error."""
+def _one_line(ca_key: Path | None = None) -> Iterator[None]:
+    """What cannot be made, as a command's error. ca_key: for a hint, where it is there already."""
     from ota_agent.issuing import IssuingError, RequestError
 
     try:
         yield
     except IssuingError as error:
         code = EXIT_USAGE if isinstance(error, RequestError) else EXIT_REFUSED
-        raise CommandError(str(error), code) from None
+        is_there = ca_key is not None and ca_key.exists()
+        hint = " (a new certificate under the same CA: agent renew)" if is_there else ""
+        raise CommandError(f"{error}{hint}", code) from None
 
 
 def _summary(ca: "Issued", agent: "Issued") -> dict[str, object]:

@@ -22,7 +22,12 @@ _TOKEN_BYTES = 32
 
 @click.group()
 def attest() -> None:
-    """The attestation server: is this board one of ours?"""
+    """The attestation server: is this board one of ours?
+
+    \b
+    Example:
+      ota-service attest serve --listen 127.0.0.1:8000
+    """
 
 
 @attest.command()
@@ -98,6 +103,12 @@ def serve(
     agents: GET /challenge, POST /attest; on loopback for everybody, elsewhere over HTTPS
     (--cert, --key) and with --agent-tokens or --client-ca. With --admin-tokens: the registry over
     HTTP; GET /api/v1/openapi.json describes it.
+
+    \b
+    Example:
+      ota-service attest serve --listen 127.0.0.1:8000
+      ota-service attest serve --cert server.pem --key server.key \\
+        --agent-tokens agents.txt
     """
     if admin_rate is not None and admin_tokens is None:
         raise CommandError("--admin-rate needs --admin-tokens", EXIT_USAGE)
@@ -136,6 +147,11 @@ def token(scope: str | None, name: str | None) -> None:
 
     With --scope and --name for the admin API: the first line is the token, which is shown this
     once, and the second is for the file of `attest serve --admin-tokens`.
+
+    \b
+    Example:
+      (umask 077; ota-service attest token > agent.token)
+      ota-service attest token --scope write --name alice
     """
     if scope is None and name is None:
         click.echo(secrets.token_urlsafe(_TOKEN_BYTES))

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from ota_cli import verbose
 from ota_cli.addresses import is_host
 from ota_cli.board_status import Info, Status, WrongField, parse_info, parse_status
 from ota_cli.errors import EXIT_USAGE, CommandError
@@ -50,7 +51,9 @@ def update_request(agent: str) -> UpdateRequest:
     try:
         host, _ = parse_address(agent)
     except BadRequest as error:
-        raise CommandError(f"--agent: {error}", EXIT_USAGE) from None
+        raise CommandError(
+            f"--agent: {error} (HOST or HOST:PORT, as agent.example:4433)", EXIT_USAGE
+        ) from None
     if is_ipv4(host):
         return UpdateRequest(f"ip: {agent}".encode(), "text/plain")
     return UpdateRequest(json.dumps({"agent": agent}).encode(), "application/json")
@@ -82,10 +85,11 @@ class Board:
         answer = self._checked("DELETE", "/update", headers=self._proof("DELETE", b""))
         return _shown(answer.decode(errors="replace"))
 
-    def status(self, deadline_s: float = _DEADLINE_S) -> Status:
-        """GET /update. deadline_s: for all of it."""
+    def status(self, deadline_s: float = _DEADLINE_S, *, is_poll: bool = False) -> Status:
+        """GET /update. deadline_s: for all of it. is_poll: one of many, which --verbose does not
+        tell of."""
         try:
-            return parse_status(self._json("/update", deadline_s))
+            return parse_status(self._json("/update", deadline_s, is_poll))
         except WrongField as error:
             raise CommandError(
                 f"{self.url}/update: not the status of an OTA board: {error}"
@@ -108,9 +112,11 @@ class Board:
             )
         return proof(self._trigger_key, nonce, method, body)
 
-    def _json(self, path: str, deadline_s: float = _DEADLINE_S) -> dict[str, Any]:
+    def _json(
+        self, path: str, deadline_s: float = _DEADLINE_S, is_poll: bool = False
+    ) -> dict[str, Any]:
         try:
-            value = json.loads(self._checked("GET", path, deadline_s=deadline_s))
+            value = json.loads(self._checked("GET", path, deadline_s=deadline_s, is_poll=is_poll))
         except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
@@ -124,12 +130,18 @@ class Board:
         body: bytes = b"",
         headers: dict[str, str] | None = None,
         deadline_s: float = _DEADLINE_S,
+        is_poll: bool = False,
     ) -> bytes:
         """The body of a 200 answer."""
+        took = verbose.Took()
+        asked = f"{method} {self._base.copy_with(userinfo=b'')}{path}"
         try:
             answer = asyncio.run(self._exchange(method, path, body, headers or {}, deadline_s))
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            verbose.tell(f"{asked}: {_reason(error)}, after {took}")
             raise Unreachable(f"{self.url}: {_reason(error)}") from None
+        if not is_poll:
+            verbose.tell(f"{asked}: {answer.code}, {len(answer.body)} bytes in {took}")
         if answer.code == 200:
             return answer.body
         if answer.code == 405 and method == "GET":
@@ -216,7 +228,7 @@ def _try_again(retry_after: str) -> str:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, httpx.ConnectError):
-        return "no board answers there"
+        return "no board answers there (is it on, and is this its address? see doctor --board)"
     if isinstance(error, (httpx.TimeoutException, TimeoutError)):
         return "no answer in time"
     return _shown(str(error)) or type(error).__name__

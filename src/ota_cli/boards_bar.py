@@ -1,5 +1,6 @@
 """The bar of a command that goes through many boards."""
 
+import sys
 import time
 from types import TracebackType
 from typing import Self
@@ -12,7 +13,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ota_cli import output
+from ota_cli import output, verbose
+
+_TELL_S = 1.0  # between two lines of --verbose
 
 
 class BoardsBar:
@@ -24,6 +27,8 @@ class BoardsBar:
 
     def __init__(self, action: str, total: int) -> None:
         self.boards = 0
+        self._action = action
+        self._told = time.monotonic()
         self._started = time.monotonic()
         self._bar = Progress(
             TextColumn(action),
@@ -33,6 +38,7 @@ class BoardsBar:
             TimeRemainingColumn(),
             console=output.console,
             disable=not output.console.is_terminal,
+            redirect_stderr=sys.stderr.isatty(),
             transient=True,
         )
         self._task = self._bar.add_task("", total=max(1, total), rate=0)
@@ -42,9 +48,13 @@ class BoardsBar:
         self.boards = boards
         rate = boards / max(0.001, time.monotonic() - self._started)
         self._bar.update(self._task, completed=completed, rate=rate)
+        if time.monotonic() - self._told > _TELL_S:
+            self._told = time.monotonic()
+            verbose.tell(f"{self._action}: {boards} boards so far, {rate:,.0f} a second")
 
     def __enter__(self) -> Self:
         self._bar.start()
+        verbose.tell(f"{self._action}: begun")
         return self
 
     def __exit__(
@@ -54,3 +64,4 @@ class BoardsBar:
         traceback: TracebackType | None,
     ) -> None:
         self._bar.stop()
+        verbose.tell(f"{self._action}: {self.boards} boards")

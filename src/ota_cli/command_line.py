@@ -6,9 +6,12 @@ Exit codes: 0 done, 1 refused or failed, 2 usage.
 import os
 import sys
 from importlib import import_module
+from importlib.metadata import version
 
 import click
+from click.shell_completion import CompletionItem
 
+from ota_cli import verbose
 from ota_cli.errors import EXIT_REFUSED, CommandError
 
 # name -> module:object. Loaded when used: `ota-service list` need not load a TLS server.
@@ -16,6 +19,7 @@ _COMMANDS = {
     "agent": "ota_cli.agent:agent",
     "attest": "ota_cli.attest:attest",
     "board": "ota_cli.board:board",
+    "completion": "ota_cli.completion:completion",
     "del": "ota_cli.registry:delete",
     "demo": "ota_cli.demo:demo",
     "doctor": "ota_cli.doctor.command:doctor",
@@ -46,14 +50,40 @@ class LazyGroup(click.Group):
             raise TypeError(f"{place} is not a command")
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names alone: what click would say of each it would import each for, at every Tab."""
+        names = [CompletionItem(name) for name in _COMMANDS if name.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
+
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="esp32-ota-service", prog_name="ota-service")
-def cli() -> None:
+@click.option(
+    "-v",
+    "--verbose",
+    "is_verbose",
+    is_flag=True,
+    help="Say on standard error what is being done, with the time.",
+)
+@click.pass_context
+def cli(context: click.Context, is_verbose: bool) -> None:
     """Secure over-the-air updates for ESP32 boards.
 
     Exit codes: 0 done, 1 refused or failed, 2 usage.
+
+    \b
+    Example:
+      ota-service demo
+      ota-service update --help
+      ota-service -v update http://127.0.0.1:8032 --agent 127.0.0.1
+      eval "$(ota-service completion bash)"
     """
+    if is_verbose:
+        verbose.turn_on()
+        took = verbose.Took()
+        command = context.invoked_subcommand or ""
+        verbose.tell(f"{command}: ota-service {version('esp32-ota-service')}")
+        context.call_on_close(lambda: verbose.tell(f"{command}: ended after {took}"))
 
 
 def run(arguments: list[str]) -> int:
@@ -68,7 +98,7 @@ def run(arguments: list[str]) -> int:
         context = getattr(error, "ctx", None)
         where = context.command_path if context is not None else "ota-service"
         message = " ".join(error.format_message().split())
-        _complain(f"{where}: {message} (see {where} --help)")
+        _complain(f"{where}: {message} ({_next_step(error, where)})")
         return error.exit_code
     except CommandError as error:
         _complain(f"ota-service: {error}")
@@ -92,6 +122,13 @@ def run(arguments: list[str]) -> int:
         )
         return EXIT_REFUSED
     return result if isinstance(result, int) else 0
+
+
+def _next_step(error: click.ClickException, where: str) -> str:
+    """What to do after wrong usage."""
+    if isinstance(error, click.NoSuchOption) and error.option_name in ("-v", "--verbose"):
+        return f"it goes before the command: ota-service {error.option_name} COMMAND"
+    return f"see {where} --help"
 
 
 def _complain(text: str) -> None:

@@ -4,6 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from ota_cli import verbose
 from ota_cli.errors import CommandError
 
 _MOST_BYTES = 128 * 1024 * 1024  # the largest flash there is
@@ -18,6 +19,7 @@ def read_bytes(path: Path, what: str) -> bytes:
         raise CommandError(f"{what} {path}: {_reason(error)}") from None
     if len(content) > _MOST_BYTES:
         raise CommandError(f"{what} {path}: larger than {_MOST_BYTES} bytes")
+    verbose.tell(f"{what} {path}: read, {len(content)} bytes")
     return content
 
 
@@ -29,6 +31,7 @@ def write_bytes(path: Path, content: bytes, what: str, *, secret: bool = False) 
     try:
         if path.exists() and not path.is_file():
             path.write_bytes(content)
+            verbose.tell(f"{what} {path}: written, {len(content)} bytes")
             return
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -44,6 +47,7 @@ def write_bytes(path: Path, content: bytes, what: str, *, secret: bool = False) 
             raise
     except OSError as error:
         raise CommandError(f"{what} {path}: {_reason(error)}") from None
+    verbose.tell(f"{what} {path}: written, {len(content)} bytes")
 
 
 def _reason(error: OSError) -> str:

@@ -19,7 +19,13 @@ _SECURE_VERSION = click.IntRange(0, 2**32 - 1)
 
 @click.group()
 def image() -> None:
-    """Look at, verify, sign and build application images."""
+    """Look at, verify, sign and build application images.
+
+    \b
+    Example:
+      ota-service image info thermo-2.0.0.bin
+      ota-service image verify thermo-2.0.0.bin --key sign-public.pem
+    """
 
 
 @image.command()
@@ -29,6 +35,10 @@ def info(file: Path, as_json: bool) -> None:
     """Show what an image says of itself, and whether it is whole.
 
     Signatures are shown, not judged: that needs a key (`image verify`).
+
+    \b
+    Example:
+      ota-service image info thermo-2.0.0.bin
     """
     fields = images.describe(read_bytes(file, "image"), str(file))
     if as_json:
@@ -46,12 +56,18 @@ def verify(file: Path, key: Path) -> None:
     Exit code 0: it is. 1: it is not; the reason is printed. A board has further rules: one that
     trusts only its running image's own signature takes exactly one block, and policy, chip and
     secure version are its own to judge.
+
+    \b
+    Example:
+      ota-service image verify thermo-2.0.0.bin --key sign-public.pem
     """
     digest = images.key_digest(key)
+    content = read_bytes(file, "image")
     try:
-        images.verify(read_bytes(file, "image"), digest)
+        images.verify(content, digest)
     except ImageError as error:
-        raise CommandError(f"{file}: {error.code}: {error}") from None
+        hint = " (whole, but unsigned: image sign)" if images.is_unsigned(content) else ""
+        raise CommandError(f"{file}: {error.code}: {error}{hint}") from None
     output.say(f"{file}: whole, signed by {key} (key digest {digest.hex()})")
 
 
@@ -63,6 +79,10 @@ def sign(file: Path, key: Path, out: Path) -> None:
     """Sign an unsigned image for Secure Boot V2, with Espressif's espsecure.
 
     Needs the extra: pip install 'esp32-ota-service[signing]'.
+
+    \b
+    Example:
+      ota-service image sign app.bin --key sign.pem -o thermo-2.0.0.bin
     """
     content = read_bytes(file, "image")
     signing.check_unsigned(content, str(file))
@@ -84,6 +104,11 @@ def stamp_command(
 
     MicroPython's own builds leave both empty. Checksum and SHA-256 are made anew; a signed image
     is refused, because its signature would break.
+
+    \b
+    Example:
+      ota-service image stamp micropython.bin --version 2.0.0 \\
+        --project thermo -o app.bin
     """
     try:
         content = stamp(read_bytes(file, "image"), version, project, secure_version)
@@ -122,6 +147,10 @@ def build(
 
     It holds no program, only a valid structure: header, app descriptor, segments, checksum and
     SHA-256, as esptool would make them.
+
+    \b
+    Example:
+      ota-service image build -o app.bin --version 2.0.0 --project thermo
     """
     for name, text in (("version", version), ("project", project)):
         if not text.isprintable():

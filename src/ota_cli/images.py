@@ -62,7 +62,20 @@ def key_digest(path: Path) -> bytes:
     try:
         return keys.key_digest_of_public_key(read_bytes(path, "key"))
     except ValueError as error:
-        raise CommandError(f"key {path}: {error}") from None
+        raise CommandError(
+            f"key {path}: {error} (of a private key: openssl pkey -in KEY -pubout)"
+        ) from None
+
+
+def is_unsigned(content: bytes) -> bool:
+    """Whether this is one whole image without a signature."""
+    parser = ImageParser(signed=False)
+    try:
+        parser.feed(content)
+        parser.close()
+    except ImageError:
+        return False
+    return True
 
 
 def verify(content: bytes, digest: bytes) -> None:

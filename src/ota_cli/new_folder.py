@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ota_cli import verbose
 from ota_cli.errors import CommandError
 
 Progress = Callable[[int], None]
@@ -75,6 +76,7 @@ class NewFolder:
                 while rest:
                     rest = rest[file.write(rest) :]
         self._names.append(name)
+        verbose.tell(f"{path}: written, {len(content)} bytes" + (", a secret" if secret else ""))
 
     def become(self, folder: Path, progress: Progress = lambda count: None) -> None:
         """Give the whole folder this name, at once. There must be nothing of that name.

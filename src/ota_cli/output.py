@@ -6,12 +6,17 @@ character of theirs reaches the terminal.
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
+from threading import Timer
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+_QUIET_S = 1.0
 
 console = Console(highlight=False, markup=False, emoji=False)
 
@@ -29,6 +34,35 @@ def printable(text: str) -> str:
 def say(text: str) -> None:
     """One line for people, never folded."""
     console.print(printable(text), soft_wrap=True)
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """On a terminal, from the second second on, a moving sign with this text and how long it has
+    been; nothing elsewhere."""
+    if not console.is_terminal:
+        yield
+        return
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    sign = Progress(
+        SpinnerColumn(),
+        TextColumn(text, markup=False),
+        TimeElapsedColumn(),
+        console=console,
+        redirect_stderr=sys.stderr.isatty(),
+        transient=True,
+    )
+    sign.add_task("", total=None)
+    timer = Timer(_QUIET_S, sign.start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()  # it may be about to start
+        sign.stop()
 
 
 def print_json(value: Any) -> None:

@@ -95,6 +95,11 @@ def provision(
       application      optional
       labels           optional, name=value;name=value
     A batch also gets FOLDER/roots.csv, which `submit --csv` takes.
+
+    \b
+    Example:
+      ota-service provision desk -o secrets
+      ota-service provision --csv order.csv -o batch-7
     """
     where = None if no_enrol else registry
     if batch is not None:

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from rich.table import Table
 
 from dice import certificate
 from dice_auth import enrolment
-from dice_auth.errors import DiceAuthError, EnrolmentError
+from dice_auth.errors import DiceAuthError, EnrolmentError, RegistryError
 from dice_auth.record_fields import fields_of, time_text
 from dice_auth.registry import BoardRecord, Revocation
 from dice_auth.registry_url import open_registry
-from ota_cli import output
+from ota_cli import output, verbose
 from ota_cli.errors import EXIT_USAGE, CommandError
 from ota_cli.files import read_bytes
+from ota_cli.rows import print_rows
 
 _T = TypeVar("_T")
 
@@ -48,8 +48,14 @@ def _url_in(path: Path) -> str:
     return content.decode()
 
 
+def _tell(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    verbose.tell(f"registry: {verbose.without_password(value)}")
+    return value
+
+
 registry_option = click.option(
     "--registry",
+    callback=_tell,
     default=default_registry,
     show_default="the URL in the file OTA_REGISTRY_FILE, or Redis at REDIS_HOST or"
     f" REDIS_SERVICE_SERVICE_HOST, or {DEFAULT_REGISTRY}",
@@ -62,7 +68,13 @@ registry_option = click.option(
 @registry_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 def list_boards(registry: str, as_json: bool) -> None:
-    """List the enrolled boards."""
+    """List the enrolled boards.
+
+    \b
+    Example:
+      ota-service list
+      ota-service list --registry sqlite:///boards.sqlite --json
+    """
     run(_print_json(registry) if as_json else _print_table(registry))
 
 
@@ -77,23 +89,23 @@ async def _print_json(registry: str) -> None:
 
 
 async def _print_table(registry: str) -> None:
-    async with open_registry(registry, create=False) as boards:
-        records = [record async for record in boards.boards()]
-    if not records:
-        output.say("no board is enrolled")
-        return
-    table = Table(
-        "id", "state", "application", "last seen", "last verdict", box=None, pad_edge=False
+    with output.waiting("reading the registry"):
+        async with open_registry(registry, create=False) as boards:
+            rows = [_row(record) async for record in boards.boards()]
+    if rows:
+        print_rows(("id", "state", "application", "last seen", "last verdict"), rows)
+    else:
+        output.say("no board is enrolled; `ota-service provision` or `submit` enrols one")
+
+
+def _row(record: BoardRecord) -> tuple[str, ...]:
+    return (
+        record.board_id,
+        record.state,
+        record.application or "-",
+        time_text(record.last_seen) or "-",
+        record.last_verdict or "-",
     )
-    for record in records:
-        table.add_row(
-            output.printable(record.board_id),
-            record.state,
-            output.printable(record.application) or "-",
-            time_text(record.last_seen) or "-",
-            record.last_verdict or "-",
-        )
-    output.console.print(table)
 
 
 @click.command()
@@ -101,7 +113,12 @@ async def _print_table(registry: str) -> None:
 @registry_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def show(mac: str, registry: str, as_json: bool) -> None:
-    """Show what is known of a board, by its id as typed at enrolment."""
+    """Show what is known of a board, by its id as typed at enrolment.
+
+    \b
+    Example:
+      ota-service show 24:0a:c4:00:00:01
+    """
 
     async def read() -> BoardRecord | None:
         async with open_registry(registry, create=False) as boards:
@@ -109,7 +126,7 @@ def show(mac: str, registry: str, as_json: bool) -> None:
 
     record = run(read())
     if record is None:
-        raise CommandError(f"{mac} is not enrolled")
+        raise _not_enrolled(mac)
     if as_json:
         output.print_json(fields_of(record) | {"root": certificate.to_pem(record.root)})
         return
@@ -125,6 +142,10 @@ def delete(mac: str, registry: str) -> None:
     """Remove a board, by its id as typed at enrolment.
 
     It can be enrolled again, unless it was revoked. Revoke a board that was stolen.
+
+    \b
+    Example:
+      ota-service del 24:0a:c4:00:00:01
     """
 
     async def remove() -> bool:
@@ -132,7 +153,7 @@ def delete(mac: str, registry: str) -> None:
             return await boards.remove(mac)
 
     if not run(remove()):
-        raise CommandError(f"{mac} is not enrolled")
+        raise _not_enrolled(mac)
     output.say(f"{mac} removed")
 
 
@@ -146,6 +167,11 @@ def revoke(mac: str, registry: str, reason: str | None, undo: bool) -> None:
 
     What is revoked is the key of its root certificate: the board stays refused if it is removed
     and enrolled again.
+
+    \b
+    Example:
+      ota-service revoke 24:0a:c4:00:00:01 --reason 'stolen from hall 4'
+      ota-service revoke 24:0a:c4:00:00:01 --undo
     """
     if undo:
         if reason is not None:
@@ -159,7 +185,7 @@ def revoke(mac: str, registry: str, reason: str | None, undo: bool) -> None:
             f"--reason: expected one line of 1 to {_MOST_REASON_CHARS} characters", EXIT_USAGE
         )
     if not run(_revoke(mac, registry, reason)):
-        raise CommandError(f"{mac} is not enrolled")
+        raise _not_enrolled(mac)
     output.say(f"{mac} revoked")
 
 
@@ -177,7 +203,13 @@ async def _reinstate(mac: str, registry: str) -> bool:
 @click.argument("mac")
 @click.option("--pem", is_flag=True, help="PEM instead of DER.")
 def gen_cert(mac: str, pem: bool) -> None:
-    """Write a board's root certificate to standard output, from its MAC."""
+    """Write a board's root certificate to standard output, from its MAC.
+
+    \b
+    Example:
+      ota-service gen-cert 24:0a:c4:00:00:01 > root.der
+      ota-service gen-cert 24:0a:c4:00:00:01 --pem
+    """
     try:
         root = enrolment.root_certificate_for_mac(enrolment.parse_mac(mac))
     except EnrolmentError as error:
@@ -190,11 +222,19 @@ def gen_cert(mac: str, pem: bool) -> None:
     sys.stdout.buffer.write(root)
 
 
+def _not_enrolled(board_id: str) -> CommandError:
+    return CommandError(f"{board_id} is not enrolled (`ota-service list` shows who is)")
+
+
 def run(work: Coroutine[Any, Any, _T]) -> _T:
     """Work on a registry; what it raises becomes the command's one line."""
     try:
         return asyncio.run(work)
     except EnrolmentError as error:
         raise CommandError(str(error), EXIT_USAGE) from None
+    except RegistryError as error:
+        raise CommandError(
+            f"{error} (is --registry right? submit and provision make one)"
+        ) from None
     except DiceAuthError as error:
         raise CommandError(str(error)) from None

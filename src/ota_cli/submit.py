@@ -48,6 +48,12 @@ def submit(
       root             root certificate, PEM or base64 of DER
       application      optional
       labels           optional, name=value;name=value
+
+    \b
+    Example:
+      ota-service submit 24:0a:c4:00:00:01
+      ota-service submit desk --root secrets/desk-root.pem
+      ota-service submit --csv batch-7/roots.csv
     """
     if batch is not None:
         if mac is not None or root is not None or application is not None or labels:
@@ -78,7 +84,8 @@ def _submit_one(
         parsed = parse_labels("\0".join(labels), "\0") if labels else None
         board = enrolment.Enrolment.of(board_id, der, application=application, labels=parsed)
     except EnrolmentError as error:
-        raise CommandError(str(error), EXIT_USAGE) from None
+        hint = " (an id that is no MAC address needs --root)" if root is None else ""
+        raise CommandError(f"{error}{hint}", EXIT_USAGE) from None
 
     async def enrol() -> int:
         async with open_registry(registry) as boards:

@@ -1,5 +1,6 @@
 """`ota-service update`: tell a board to update, and follow it until it is back and confirmed."""
 
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ import click
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from ota_cli import output
+from ota_cli import output, verbose
 from ota_cli.board_client import Board, Unreachable, UpdateRequest, update_request
 from ota_cli.board_status import Info, Status
 from ota_cli.errors import CommandError
@@ -20,6 +21,7 @@ _POLL_DEADLINE_S = 1.5
 _DEADLINE_S = 15 * 60.0
 _SILENCE_S = 60.0
 _UNSEEN_S = 5.0
+_TELL_S = 1.0
 
 
 @click.command()
@@ -38,6 +40,12 @@ def update(url: str, agent: str | None, trigger_key: Path | None, wait: bool, ca
 
     Exit code 0: the board came back with the new firmware and confirmed it, or the agent has
     nothing newer for it. 1: it keeps the firmware it had; the reason is printed.
+
+    \b
+    Example:
+      ota-service update http://127.0.0.1:8032 --agent 127.0.0.1
+      ota-service update 192.0.2.17 --agent agent.example:4433 \\
+        --trigger-key trigger.key
     """
     if cancel == (agent is not None):
         raise click.UsageError("expected either --agent or --cancel")
@@ -90,11 +98,15 @@ class Follower:
         self._before = before
         self._transfer_began = time.monotonic()
         self._total: int | None = None
+        self._told: tuple[object, ...] = ()
+        self._told_at = 0.0
         self._progress = Progress(
             TextColumn("          {task.description:<10}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[detail]}", markup=False),
             console=output.console,
+            disable=not output.console.is_terminal,
+            redirect_stderr=sys.stderr.isatty(),
         )
 
     def follow(self) -> Status:
@@ -117,14 +129,27 @@ class Follower:
 
     def _poll(self, seen: _Seen) -> Status | None:
         try:
-            status = self._board.status(_POLL_DEADLINE_S)
+            status = self._board.status(_POLL_DEADLINE_S, is_poll=True)
         except Unreachable as error:
             seen.busy = True
             if time.monotonic() - seen.heard > _SILENCE_S:
                 raise CommandError(f"{error} (since {_SILENCE_S:.0f} s)") from None
             return None
         seen.heard = time.monotonic()
+        self._tell(status)
         return status
+
+    def _tell(self, status: Status) -> None:
+        """What is new, and once a second how far it is."""
+        news = (status.state, status.running, status.confirmed, status.error)
+        if news == self._told and time.monotonic() - self._told_at < _TELL_S:
+            return
+        self._told, self._told_at = news, time.monotonic()
+        verbose.tell(
+            f"{self._board.url}: {status.state}, {status.received} of {status.total or '?'} bytes,"
+            f" runs {status.running}, {'' if status.confirmed else 'not '}confirmed"
+            + (f", {status.error.code}" if status.error else "")
+        )
 
     def _settled(self, status: Status, seen: _Seen) -> bool:
         """Whether the board is back and confirmed. Raises CommandError if it will not be."""
@@ -168,7 +193,13 @@ class Follower:
         if status.running != self._before.running:
             description = "confirmed" if status.confirmed else "self-test"
             known = self._total or 1
-            self._progress.update(task, description=description, total=known, completed=known)
+            self._progress.update(
+                task,
+                description=description,
+                total=known,
+                completed=known,
+                detail=decimal(self._total) if self._total else "",
+            )
         elif status.state != "idle":
             self._total = status.total
             self._progress.update(
@@ -186,8 +217,10 @@ class Follower:
         seconds = max(time.monotonic() - self._transfer_began, 0.001)
         rate = received / seconds
         text = f"{decimal(received)} of {decimal(total) if total else '?'}"
-        if total is not None and 0 < received < total:
-            text += f", {decimal(int(rate))}/s, {(total - received) / rate:.0f} s left"
+        if total is None or received < total:
+            text += f", {decimal(int(rate))}/s"
+        if total is not None and received < total:
+            text += f", {(total - received) / rate:.0f} s left"
         return text
 
 

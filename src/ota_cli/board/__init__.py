@@ -12,7 +12,13 @@ from ota_cli.board.show import show
 
 @click.group()
 def board() -> None:
-    """Virtual ESP32 boards: a flash file, its eFuse values beside it."""
+    """Virtual ESP32 boards: a flash file, its eFuse values beside it.
+
+    \b
+    Example:
+      ota-service board create flash.bin --app thermo-1.0.0.bin
+      ota-service board run flash.bin --agent-ca certs/ca.pem
+    """
 
 
 for command in (adopt, create, erase_otadata, export, powercut, run, show):

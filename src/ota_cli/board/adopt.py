@@ -37,7 +37,12 @@ _FILE = click.Path(path_type=Path)
 def adopt(
     flash: Path, chip: str | None, mac: str | None, secure_boot_keys: tuple[Path, ...]
 ) -> None:
-    """Write the eFuse file for a flash dump of a real board; the dump stays as it is."""
+    """Write the eFuse file for a flash dump of a real board; the dump stays as it is.
+
+    \b
+    Example:
+      ota-service board adopt dump.bin --mac 24:0a:c4:00:00:01
+    """
     sidecar = Path(sidecar_path(flash))
     if sidecar.exists():
         raise CommandError(f"{sidecar} exists: remove it first")

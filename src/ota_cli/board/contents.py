@@ -22,7 +22,12 @@ _FILE = click.Path(path_type=Path)
 @click.option("--raw", is_flag=True, help="The whole partition, whatever it holds.")
 @click.option("-o", "--output", "out", required=True, type=_FILE, help="File to write.")
 def export(flash: Path, slot: str, raw: bool, out: Path) -> None:
-    """Write the image in a slot to a file, with its signature sector."""
+    """Write the image in a slot to a file, with its signature sector.
+
+    \b
+    Example:
+      ota-service board export flash.bin --slot ota_1 -o image.bin
+    """
     with flash_file.opened(flash, copy=True) as board:
         try:
             partitions = bootloader.read_partition_table(board.flash)
@@ -46,7 +51,12 @@ def export(flash: Path, slot: str, raw: bool, out: Path) -> None:
 @click.command("erase-otadata")
 @click.argument("flash", type=_FILE)
 def erase_otadata(flash: Path) -> None:
-    """Forget which slot boots: the board boots factory, or its first slot, next."""
+    """Forget which slot boots: the board boots factory, or its first slot, next.
+
+    \b
+    Example:
+      ota-service board erase-otadata flash.bin
+    """
     with flash_file.opened(flash) as board:
         try:
             where = bootloader.find_otadata(bootloader.read_partition_table(board.flash))

@@ -76,6 +76,12 @@ def create(
     """Make the flash file of a new board, and its eFuse file beside it.
 
     The app goes into the factory partition if the table has one, else into ota_0.
+
+    \b
+    Example:
+      ota-service board create flash.bin --app thermo-1.0.0.bin
+      ota-service board create flash.bin --app thermo-1.0.0.bin \\
+        --nvs secrets/desk-nvs.bin
     """
     if flash.exists():
         raise CommandError(f"{flash} exists: remove it first, or choose another name")

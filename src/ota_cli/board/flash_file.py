@@ -27,7 +27,7 @@ def opened(path: Path, *, copy: bool = False) -> Iterator[VirtualBoard]:
     except (FlashError, VirtualBoardError) as error:
         raise CommandError(f"flash file {path}: {error}") from None
     if efuse is None:
-        raise CommandError(f"flash file {path}: no such file or directory")
+        raise CommandError(f"flash file {path}: no such file or directory (board create makes one)")
     try:
         yield VirtualBoard(flash, efuse)
     finally:

@@ -1,6 +1,7 @@
 """`ota-service board powercut`: cuts the power everywhere in an update, and looks what boots."""
 
 import secrets
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from esp_image import ImageError
-from ota_cli import images, output
+from ota_cli import images, output, verbose
 from ota_cli.board.flash_file import opened
 from ota_cli.errors import EXIT_REFUSED, EXIT_USAGE, CommandError
 from ota_cli.files import read_bytes, write_bytes
@@ -79,6 +80,10 @@ def powercut(
 
     After each cut the board has to boot the old or the new firmware, whole, and an update tried
     again has to succeed. FLASH stays as it is. Exit code 1 if any cut fails.
+
+    \b
+    Example:
+      ota-service board powercut flash.bin --firmware thermo-2.0.0.bin
     """
     if sample is not None and keep is None:
         raise click.UsageError("--sample: expected --keep DIR beside it")
@@ -107,7 +112,7 @@ def _proof(
     """Raises CommandError where there is nothing to prove."""
     fields = images.describe(image, str(firmware))
     if not fields["signatures"]:
-        raise CommandError(f"{firmware}: unsigned: a board takes signed firmware only")
+        raise CommandError(f"{firmware}: unsigned: a board takes signed firmware only (image sign)")
     try:
         content = bytes(board.flash.read(0, board.flash.size))
         return Proof(content, board.efuse, image, rollback=rollback, seed=seed)
@@ -205,17 +210,21 @@ def _take_all(proof: Proof, cuts: Iterator[Cut], totals: _Totals) -> None:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]:,.0f} cuts/s"),
         TimeRemainingColumn(),
         console=console,
         transient=True,
         disable=not console.is_terminal,
     )
     with bar:
-        task = bar.add_task("cuts", total=totals.planned)
+        task = bar.add_task("cuts", total=totals.planned, rate=0)
+        began = time.monotonic()
         for number, cut in enumerate(cuts):
             verdict = proof.judge(cut)
             if number % 50 == 0:
-                bar.update(task, completed=number)
+                rate = number / max(0.001, time.monotonic() - began)
+                bar.update(task, completed=number, rate=rate)
+                verbose.tell(f"{number} of {totals.planned} cuts, {rate:,.0f} a second")
             if verdict is None:
                 continue  # the run after the first cut is shorter than that
             totals.add(cut, verdict)

@@ -68,6 +68,12 @@ def run(
 
     It serves /info, /onboard, /update and /temp. Without the agent's CA it refuses every
     update. --runtime micropython needs the extra esp32-ota-service[micropython].
+
+    \b
+    Example:
+      ota-service board run flash.bin --agent-ca certs/ca.pem
+      ota-service board run flash.bin --http 127.0.0.1:0 --identity provisioned \\
+        --agent-ca certs/ca.pem
     """
     settings = _settings(
         config, agent_ca=_certificates(agent_ca), identity=identity, policy=policy, project=project

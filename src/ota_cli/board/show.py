@@ -19,7 +19,12 @@ _FILE = click.Path(path_type=Path)
 @click.argument("flash", type=_FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def show(flash: Path, as_json: bool) -> None:
-    """Show what a board's flash holds and what it would boot; changes nothing."""
+    """Show what a board's flash holds and what it would boot; changes nothing.
+
+    \b
+    Example:
+      ota-service board show flash.bin
+    """
     with opened(flash, copy=True) as board:
         try:
             fields = describe(board)

@@ -20,6 +20,10 @@ def demo() -> None:
 
     Starts an attestation server, an OTA agent and a virtual board, updates the board, shows what
     it refuses, and leaves nothing behind.
+
+    \b
+    Example:
+      ota-service demo
     """
     interrupts.install()
     folder = Path(tempfile.mkdtemp(prefix="ota-service-demo-"))

@@ -1,5 +1,6 @@
 """The processes of the demonstration: started through the command line, ended by their ids."""
 
+import shlex
 import subprocess
 import sys
 import threading
@@ -8,6 +9,7 @@ from queue import Empty, Queue
 from types import TracebackType
 from typing import Any, Self
 
+from ota_cli import verbose
 from ota_cli.demo.interrupts import held_back
 from ota_cli.errors import CommandError
 
@@ -24,6 +26,7 @@ class Server:
     def __init__(self, name: str, arguments: list[str], log: Path) -> None:
         self._name = name
         self._log = log
+        verbose.tell(f"{name}: python {shlex.join(arguments)}")
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-u", *arguments], stdout=subprocess.PIPE, stderr=errors, text=True
@@ -85,6 +88,7 @@ def run_visibly(*arguments: str | Path) -> tuple[int, str]:
 
 def _run(arguments: tuple[str | Path, ...], **options: Any) -> tuple[int, str]:
     process = None
+    verbose.tell(f"ota-service {shlex.join(map(str, arguments))}")
     try:
         with held_back():
             process = subprocess.Popen(

@@ -6,22 +6,28 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from ota_cli import verbose
+
 _T = TypeVar("_T")
 
 
 class Running(Generic[_T]):
-    """Work in a thread that nobody waits for at the end of the program."""
+    """Work in a thread that nobody waits for at the end of the program. name: for --verbose."""
 
-    def __init__(self, work: Callable[[], _T]) -> None:
+    def __init__(self, name: str, work: Callable[[], _T]) -> None:
+        self._name = name
         self._work = work
         self._ended: queue.Queue[tuple[_T | None, BaseException | None]] = queue.Queue()
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
+        took = verbose.Took()
+        verbose.tell(f"{self._name}: begun")
         try:
             self._ended.put((self._work(), None))
         except BaseException as error:
             self._ended.put((None, error))
+        verbose.tell(f"{self._name}: done in {took}")
 
     def result(self, deadline: float, late: Callable[[], _T]) -> _T:
         """What the work returns or raises. deadline: of time.monotonic; then what `late` says."""

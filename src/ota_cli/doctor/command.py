@@ -81,7 +81,7 @@ def doctor(
     is done within 15 seconds also where nobody answers.
 
     \b
-    Examples:
+    Example:
       ota-service doctor --agent 192.0.2.1 --agent-ca certs/ca.der
       ota-service doctor --board 192.0.2.17 --firmware thermo-2.0.0.bin
       ota-service doctor --board 192.0.2.17 --attestation http://127.0.0.1:8000
@@ -108,7 +108,8 @@ def doctor(
         board_id=board_id,
         certificate=certificate,
     )
-    findings = examine(asked, datetime.now(UTC))
+    with output.waiting("looking: 15 seconds at most"):
+        findings = examine(asked, datetime.now(UTC))
     if as_json:
         output.print_json(report.as_json(findings))
     else:

@@ -90,10 +90,12 @@ class _Examination:
         name = config.agent_name if config is not None else _AGENT_NAME
         host, port = _agent_address(asked.agent, config)
         # Who may not answer is asked first; files are read meanwhile.
-        agent_look = Running(lambda: self._look_at_agent(host, port, name, cas))
-        admin_look = Running(lambda: _none_if(asked.agent_admin, agent_admin.look))
-        board_look = Running(self._look_at_board)
-        server_look = Running(self._look_at_server)
+        agent_look = Running("agent", lambda: self._look_at_agent(host, port, name, cas))
+        admin_look = Running(
+            "agent's admin port", lambda: _none_if(asked.agent_admin, agent_admin.look)
+        )
+        board_look = Running("board", self._look_at_board)
+        server_look = Running("attestation server", self._look_at_server)
         flash_found, goal = self._look_at_target(config)
         firmware_found, images = self._look_at_firmware(config)
         agent_found, shown = agent_look.result(self._end, lambda: self._late_agent(host, port))
@@ -209,12 +211,19 @@ class _Examination:
         der = certificate
         if der is not None and server is not None and server.is_usable:
             usable = server
-            looks.append(Running(lambda: enrolment.ask_server(usable, der, subject)))
+            looks.append(
+                Running(
+                    "enrolment, at the server", lambda: enrolment.ask_server(usable, der, subject)
+                )
+            )
         registry = asked.registry
         if registry is not None:
             who = subject if asked.board_id or der else "registry"
             looks.append(
-                Running(lambda: enrolment.ask_registry(registry, asked.board_id, der, who))
+                Running(
+                    "enrolment, in the registry",
+                    lambda: enrolment.ask_registry(registry, asked.board_id, der, who),
+                )
             )
         end = time.monotonic() + _ENROLMENT_S
         for look in looks:
