@@ -32,13 +32,15 @@ class BatchFile:
         self._bytes = path.open("rb")
         self._text = TextIOWrapper(self._bytes, encoding="utf-8-sig", newline="")
         self.size = path.stat().st_size
+        self._is_closed = False
 
     @property
     def position(self) -> int:
         return self._bytes.tell() if self._bytes.seekable() else 0
 
     def boards(self) -> Iterator[Enrolment]:
-        """The boards, in the file's order. Raises EnrolmentError that names the line."""
+        """The boards, in the file's order. Raises EnrolmentError that names the line, also where
+        the file is closed meanwhile: a part of a batch must not pass for the whole."""
         rows = csv.reader(self._text, strict=True)
         try:
             columns = next(rows, [])
@@ -46,6 +48,9 @@ class BatchFile:
             for row in rows:
                 if row:
                     yield _board(columns, row)
+            if self._is_closed:
+                # By another thread than the one that reads here and may take that for the end.
+                raise EnrolmentError("closed before its end")
         except (EnrolmentError, csv.Error, ValueError) as error:
             where = f"{self._path} line {max(rows.line_num, 1)}"
             raise EnrolmentError(f"{where}: {_text_of(error)}") from None
@@ -59,6 +64,7 @@ class BatchFile:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._is_closed = True  # before it is
         self._text.close()
 
 

@@ -82,3 +82,25 @@ def test_a_mistake_is_one_line_that_names_its_place(
         read(tmp_path, content)
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 400
+
+
+def test_a_file_closed_under_who_reads_it_does_not_end_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that enrols reads on when its command is interrupted, and may meet an end of file
+    where the file is being closed: 16 boards of 400 were enrolled so, the first 8 KB."""
+    path = tmp_path / "batch.csv"
+    path.write_text("mac\n24:0a:c4:00:00:01\n24:0a:c4:00:00:02\n")
+    file = BatchFile(path)
+    with monkeypatch.context() as patched:
+        # What the race comes to: reading goes on, and comes to an end.
+        patched.setattr(file, "_text", path.open(newline=""))
+        reading = file._text
+        boards = file.boards()
+        next(boards)
+        patched.setattr(file, "_text", file._bytes)
+        with file:
+            pass
+    with pytest.raises(EnrolmentError, match="closed before its end"):
+        list(boards)
+    reading.close()
