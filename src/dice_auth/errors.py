@@ -16,6 +16,10 @@ class RegistryError(DiceAuthError):
     """
 
 
+class MissingRegistryError(RegistryError):
+    """There is none where it should be."""
+
+
 class EnrolmentError(DiceAuthError, ValueError):
     """What was given for enrolment is no MAC address, no board id, no DICE root or no batch."""
 

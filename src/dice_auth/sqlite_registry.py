@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from dice_auth import sqlite_batch
 from dice_auth.enrolment import Enrolment
-from dice_auth.errors import RegistryError, StaleRevisionError
+from dice_auth.errors import MissingRegistryError, RegistryError, StaleRevisionError
 from dice_auth.registry import (
     BoardRecord,
     EnrolledRoot,
@@ -73,9 +73,9 @@ class SqliteRegistry(Registry):
         self._writing = asyncio.Lock()
         self._nonces = SqliteNonces(self._write)
         if not create and not path.exists():
-            raise RegistryError(f"registry {path}: no such file")
+            raise MissingRegistryError(f"registry {path}: no such file")
         if not path.parent.is_dir():
-            raise RegistryError(f"registry {path}: no directory {path.parent}")
+            raise MissingRegistryError(f"registry {path}: no directory {path.parent}")
         with self._faults(), _connect(path) as connection:
             migrate(connection)
 

@@ -14,7 +14,7 @@ import click
 
 from dice import certificate
 from dice_auth import enrolment
-from dice_auth.errors import DiceAuthError, EnrolmentError, RegistryError
+from dice_auth.errors import DiceAuthError, EnrolmentError, MissingRegistryError
 from dice_auth.record_fields import fields_of, time_text
 from dice_auth.registry import BoardRecord, Revocation
 from dice_auth.registry_url import open_registry
@@ -232,7 +232,7 @@ def run(work: Coroutine[Any, Any, _T]) -> _T:
         return asyncio.run(work)
     except EnrolmentError as error:
         raise CommandError(str(error), EXIT_USAGE) from None
-    except RegistryError as error:
+    except MissingRegistryError as error:
         raise CommandError(
             f"{error} (is --registry right? submit and provision make one)"
         ) from None
