@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml constraints.txt dev-requirements.txt
 setup: $(STAMP)  ## .venv with all the commands; every other target does this by itself
 	@echo "the commands are in $(BIN): source $(BIN)/activate"
 
-demo: $(STAMP)   ## one whole secure update on this machine, and three refusals
+demo: $(STAMP)   ## one whole secure update on this machine, and five refusals
 	@$(BIN)/ota-service demo
 
 test: lint       ## lint, types, import contracts, all tests
