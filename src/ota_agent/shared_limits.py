@@ -25,10 +25,12 @@ from ota_agent.settings import Settings
 _SLOTS = 1 << 18
 _COUNT_BYTES = 4
 _TIME_BYTES = 8
-# Whoever holds the lock needs some microseconds. If it is stopped in these, or its turn is over,
-# the others go on: a limit that is not quite exact is better than an agent that stands still.
-_PATIENCE_S = 0.002
-_BETWEEN_TRIES_S = 50e-6
+# Whoever holds the lock needs some microseconds; on a busy machine it may wait for its turn in
+# these. Counted in tries, since those that wait may wait for their turn as well: at least 0.1 s.
+# If it is still held then, its process was stopped, and the others go on: a limit that is not
+# quite exact is better than an agent that stands still.
+_TRIES = 1000
+_BETWEEN_TRIES_S = 100e-6
 # Then for so long nobody waits for it again.
 _GIVEN_UP_S = 1.0
 
@@ -197,15 +199,13 @@ class _Lock:
         self._depth += 1
         if self._depth > 1 or self._try():
             return
-        began = now = time.monotonic()
-        if now < self._given_up_until:
+        if time.monotonic() < self._given_up_until:
             return
-        while now - began < _PATIENCE_S:
+        for _ in range(_TRIES):
             time.sleep(_BETWEEN_TRIES_S)
             if self._try():
                 return
-            now = time.monotonic()
-        self._given_up_until = now + _GIVEN_UP_S
+        self._given_up_until = time.monotonic() + _GIVEN_UP_S
 
     def _try(self) -> bool:
         try:
