@@ -103,6 +103,8 @@ class Board2(Board):
         head, end, body = bytes(self._small).partition(b"\r\n\r\n")
         if not end:
             return
+        if not head.startswith(b"HTTP/1.1 200 "):
+            raise OSError(f"expected status 200, found {head[:40]!r}")
         length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
         if self._answers == 2:
             self._total, self.received = length, len(body)
