@@ -14,7 +14,6 @@ import base64
 import hmac
 import math
 import secrets
-import ssl
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -30,7 +29,7 @@ from ota_agent.http_answer import answer, problem
 from ota_agent.http_request import Request, RequestError, RequestReader
 from ota_agent.offer import Offer
 from ota_agent.service import Service
-from ota_agent.tls_connection import NOT_NOW, TlsConnection
+from ota_agent.tls_connection import FAILED, NOT_NOW, TlsConnection, WantWrite, failure_of
 from ota_agent.transfer import Transfer
 from ota_agent.verdict import (
     AFFIRMING,
@@ -200,8 +199,9 @@ class Conversation:
             return self._connection.receive(_READ_BYTES)
         except NOT_NOW:
             raise
-        except OSError:
+        except FAILED as error:
             if self.is_settled:
+                failure_of(error)
                 return b""
             raise
 
@@ -314,8 +314,6 @@ class Conversation:
             self._complain(415, "expected evidence, application/eat+cwt")
         elif not request.body:
             self._complain(400, "no evidence")
-        elif not self._channel:
-            self._cannot_attest("the agent's own certificate is in no known form")
         elif self._may_ask():
             self._session.identified = True
             self._session.enter(ATTESTING)
@@ -509,7 +507,7 @@ class Conversation:
         self._is_reading = False
         try:
             self._connection.send(content)
-        except ssl.SSLWantWriteError:
+        except WantWrite:
             self._session.allow("transfer", self._service.settings.idle_timeout_s)
             self._session.go_on(partial(self._write, content, then))
             raise

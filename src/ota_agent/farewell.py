@@ -16,7 +16,7 @@ class Farewell:
     """Says goodbye at once; then `is_over` is to be asked whenever the socket is ready, and now
     and then.
 
-    Raises ssl.SSLWantWriteError while the kernel has no room for a goodbye: to be tried again.
+    Raises tls_connection.WantWrite while the kernel has no room for a goodbye: to be tried again.
     idle_s: how long a board that has not got everything may take nothing, or less than
     least_bytes_per_s. closing_s: how long one that has may take to close. Times are the event
     loop's.

@@ -18,7 +18,6 @@ be on its way; one that was given a part of the image is cut off, and sees that 
 import asyncio
 import math
 import socket
-import ssl
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -36,7 +35,14 @@ from ota_agent.protocol1 import FIRST_BYTE, CertificateReader
 from ota_agent.readiness import HUNG_UP, READ, WRITE
 from ota_agent.service import Service
 from ota_agent.structured_log import log_event
-from ota_agent.tls_connection import NOT_NOW, TlsConnection
+from ota_agent.tls_connection import (
+    FAILED,
+    NOT_NOW,
+    TlsConnection,
+    WantRead,
+    WantWrite,
+    failure_of,
+)
 from ota_agent.transfer import Progress, Transfer
 
 # How often a connection that is being closed is looked at.
@@ -64,7 +70,7 @@ class Session:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._service = service
-        self._connection = TlsConnection(sock, service.certificate.context_for_connection())
+        self._connection = TlsConnection(sock, service.certificate.context)
         self._channel = service.certificate.channel
         self._peer = peer
         self._ended = ended
@@ -193,14 +199,14 @@ class Session:
         """Do a piece of work; what goes wrong in it ends this session."""
         try:
             work()
-        except ssl.SSLWantReadError:
+        except WantRead:
             self._awaited = READ
-        except ssl.SSLWantWriteError:
+        except WantWrite:
             self._awaited = WRITE
         except PeerError as error:
             self._fail(error.outcome, str(error))
-        except OSError as error:
-            self._fail("connection-lost", _text(error), is_broken=True)
+        except FAILED as error:
+            self._fail("connection-lost", failure_of(error), is_broken=True)
         except Exception as error:
             # A bug of ours: it costs this board its session, it must not cost the others theirs.
             self._fail("internal-error", f"{type(error).__name__}: {error}", is_broken=True)
@@ -240,8 +246,8 @@ class Session:
             self._connection.handshake()
         except NOT_NOW:
             raise
-        except OSError as error:
-            raise PeerError("handshake-failed", _text(error)) from error
+        except FAILED as error:
+            raise PeerError("handshake-failed", failure_of(error)) from error
         self._has_shaken_hands = True
         self.allow("certificate", self._service.settings.certificate_timeout_s)
 
@@ -501,10 +507,3 @@ def log_session(
 
 def _give_up(name: str, seconds: float) -> None:
     raise PeerError(f"{name}-timeout", f"not done within {seconds:g} s")
-
-
-def _text(error: OSError) -> str:
-    """One line for the log; OpenSSL's reason where there is one."""
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return error.reason
-    return error.strerror or type(error).__name__

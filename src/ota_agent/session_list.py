@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from dice import pem, server_certificate
+from dice import server_certificate
 from dice.errors import CertificateError
 from ota_agent.counts import SENDING
 from ota_agent.door import Door
@@ -58,7 +58,7 @@ class SessionList:
         self._expiry: float | None = None
 
     def overview(self) -> Overview:
-        content = self._service.certificate.content
+        content = self._service.certificate.certificate
         if content != self._certificate:
             self._certificate, self._expiry = content, _expiry_of(content)
         return Overview(
@@ -114,9 +114,9 @@ def describe_firmware(offer: Offer) -> list[dict[str, Any]]:
 
 
 def _expiry_of(content: bytes) -> float | None:
-    """Of the first certificate in a PEM file, the agent's own."""
+    """Of a certificate (DER)."""
     try:
-        until = server_certificate.parse(pem.from_pem(content)).not_after
+        until = server_certificate.parse(content).not_after
         return datetime(*until, tzinfo=UTC).timestamp()
     except (CertificateError, ValueError):
         return None

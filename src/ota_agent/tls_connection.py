@@ -2,22 +2,29 @@
 
 Not asyncio's own TLS: it keeps hundreds of kilobytes per connection with data pending, and its
 close waits for the peer's close_notify before it closes the socket, while a MicroPython board
-waits for the FIN. Not here: waiting, deadlines, and what is said.
+waits for the FIN. pyOpenSSL rather than `ssl`: it comes with an OpenSSL of today, which needs two
+thirds of the time for a handshake and an image, and sessions need not be kept for a resumption
+that boards never ask for. Not here: waiting, deadlines, and what is said.
 """
 
 import fcntl
 import os
 import socket
-import ssl
 import struct
 import sys
 import termios
 from contextlib import suppress
 
+from cryptography.hazmat.bindings.openssl.binding import Binding
+from OpenSSL import SSL
+
 # The largest plaintext of a TLS record: RFC 8446, section 5.1.
 RECORD_BYTES = 16 * 1024
-# What a socket raises that cannot go on now; it is to be tried again when it is ready.
-NOT_NOW = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+# What a connection raises that cannot go on now; it is to be tried again when it is ready.
+WantRead, WantWrite = SSL.WantReadError, SSL.WantWriteError
+NOT_NOW = (WantRead, WantWrite)
+# What else it raises when it has failed.
+FAILED = (OSError, SSL.Error)
 # Unsent bytes the kernel keeps for a slow board: enough until the agent's next turn. What is on its
 # way beside them is bounded by the board's own TCP window, so that thousands of slow boards do not
 # take gigabytes of kernel memory. A fast board has no use for it: more turns for the same bytes.
@@ -26,6 +33,8 @@ _TCP_NOTSENT_LOWAT = 25
 _UNSENT_BYTES = 128 * 1024
 # A peer that goes on sending must not keep us from the others.
 _PIECES_READ_AWAY = 16
+# pyOpenSSL's for an end without a close_notify, where others have an errno.
+_ENDED = -1
 # The first byte of struct tcp_info (tcp(7)), TCP_CLOSE of linux/tcp.h.
 _TCP_CLOSE = 7
 _NO_COUNT = bytes(4)  # a C int
@@ -34,23 +43,23 @@ _NO_COUNT = bytes(4)  # a C int
 class TlsConnection:
     """sock must be non-blocking and is owned from here on.
 
-    Every method that touches the socket raises one of NOT_NOW when it cannot go on now, and
-    another OSError (ssl.SSLError is one) when the connection has failed.
+    Every method that touches the socket raises one of NOT_NOW when it cannot go on now, and one
+    of FAILED when the connection has failed, of which `failure_of` tells.
     """
 
-    __slots__ = ("_sock", "descriptor", "send")
+    __slots__ = ("_sock", "_tls", "descriptor", "send")
 
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
-        self._sock = context.wrap_socket(
-            sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=False
-        )
-        self.descriptor = self._sock.fileno()
+    def __init__(self, sock: socket.socket, context: SSL.Context) -> None:
+        self._sock = sock
+        self._tls = SSL.Connection(context, sock)
+        self._tls.set_accept_state()
+        self.descriptor = sock.fileno()
         # send(record): sends the beginning of a record of at most RECORD_BYTES, and says how many
-        # bytes that were. After SSLWantWriteError it wants the same record again, or a longer one.
-        self.send = self._sock.send
+        # bytes that were. After WantWrite it wants the same record again, or a longer one.
+        self.send = self._tls.send
 
     def handshake(self) -> None:
-        self._sock.do_handshake()
+        self._tls.do_handshake()
         # A board's certificate follows its last handshake message, which needs no answer in
         # TLS 1.3: with Nagle's algorithm on, it waits for this acknowledgement.
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
@@ -58,8 +67,12 @@ class TlsConnection:
     def receive(self, limit: int) -> bytes:
         """1 to limit bytes, or b"" when the peer has closed."""
         try:
-            return self._sock.recv(limit)
-        except ssl.SSLEOFError:
+            return self._tls.recv(limit)
+        except SSL.ZeroReturnError:
+            return b""
+        except SSL.SysCallError as error:
+            if error.args[0] != _ENDED:
+                raise
             return b""
 
     def has_input(self) -> bool:
@@ -73,7 +86,7 @@ class TlsConnection:
 
     def has_rest(self) -> bool:
         """Whether part of a record is still to be received."""
-        return self._sock.pending() > 0
+        return self._tls.pending() > 0
 
     def begin_transfer(self, send_buffer_bytes: int | None) -> None:
         """Before the first `send` of many. send_buffer_bytes: SO_SNDBUF; None leaves it to the
@@ -93,21 +106,21 @@ class TlsConnection:
 
     def end(self) -> None:
         """Send close_notify and at once the FIN; nothing can be written after it. Raises
-        ssl.SSLWantWriteError while the kernel has no room for the former, and nothing else."""
+        WantWrite while the kernel has no room for the former, and nothing else."""
         try:
-            self._sock.unwrap()
-        except ssl.SSLWantWriteError:
+            self._tls.shutdown()
+        except WantWrite:
             raise
-        except OSError:
-            # SSLWantReadError among them: ours is out, and we do not wait for theirs.
-            pass
+        except SSL.Error as error:
+            # There is no handshake to end, or no connection.
+            failure_of(error)
         with suppress(OSError):
             self._sock.shutdown(socket.SHUT_WR)
 
     def read_away(self) -> bool:
         """After `end`: discard what the peer has sent, some of it if it never ends; True if the
         peer has closed."""
-        # shutdown() has taken the TLS layer off the socket: these are raw bytes.
+        # Raw bytes: what they say is of no interest any more.
         with suppress(BlockingIOError):
             for _ in range(_PIECES_READ_AWAY):
                 if not self._sock.recv(RECORD_BYTES):
@@ -139,3 +152,17 @@ class TlsConnection:
         with suppress(OSError):
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._sock.close()
+
+
+def failure_of(error: Exception) -> str:
+    """What one of FAILED says, in a line; OpenSSL's own words where there are some."""
+    # What is left in OpenSSL's queue of errors would be taken for the next connection's.
+    Binding.lib.ERR_clear_error()
+    if isinstance(error, SSL.SysCallError):
+        number = error.args[0]
+        return "closed" if number == _ENDED else os.strerror(number)
+    if isinstance(error, SSL.Error):
+        entries = error.args[0] if error.args else ()
+        return entries[0][2] if entries else "TLS failed"
+    system = error.strerror if isinstance(error, OSError) else None
+    return system or type(error).__name__

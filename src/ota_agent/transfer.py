@@ -61,8 +61,8 @@ class Transfer:
         return len(self._image)
 
     def go_on(self, now: float) -> Progress:
-        """Send what the socket takes, but no more than a turn. Raises OSError, and one of
-        tls_connection.NOT_NOW when the socket takes no more."""
+        """Send what the socket takes, but no more than a turn. Raises one of
+        tls_connection.FAILED, and one of its NOT_NOW when the socket takes no more."""
         if self._pacer is not None:
             return self._go_on_paced(self._pacer, now)
         if now > self._slow_from:

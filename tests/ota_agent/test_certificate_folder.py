@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives import serialization
 from dice import server_certificate
 from ota_agent import certificate_folder, issuing
 from ota_agent.issuing import IssuingError, RequestError
-from ota_agent.tls_context import server_context
+from ota_agent.tls_context import server_tls
+from tests.ota_agent.in_memory import shake_hands
 from tests.peers import needs_openssl
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -40,22 +41,10 @@ def test_a_strict_client_connects_to_an_agent_that_has_the_files(
     tmp_path: Path, kind: str, name: str
 ) -> None:
     create(tmp_path, ("a.example", "192.0.2.7", "2001:db8::7"), kind)
-    server = server_context(tmp_path / "agent.pem", tmp_path / "agent.key")
+    server = server_tls(tmp_path / "agent.pem", tmp_path / "agent.key").context
     client = ssl.create_default_context(cafile=tmp_path / "ca.pem")
     client.verify_flags |= ssl.VERIFY_X509_STRICT
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    ends = [
-        client.wrap_bio(to_client, to_server, server_hostname=name),
-        server.wrap_bio(to_server, to_client, server_side=True),
-    ]
-    for _ in range(10):
-        for end in list(ends):
-            try:
-                end.do_handshake()
-                ends.remove(end)
-            except ssl.SSLWantReadError:
-                pass
-    assert ends == []
+    shake_hands(server, client, name)
 
 
 @pytest.mark.parametrize("until", [datetime(2049, 12, 31, 23, 59, 59, tzinfo=UTC),
@@ -165,7 +154,7 @@ def test_a_renewal_keeps_names_kind_and_what_follows_the_certificate(tmp_path: P
     assert new.public_key() != old.public_key()
     assert new.serial_number != old.serial_number
     assert (tmp_path / "agent.pem").read_bytes().endswith(ca_pem)
-    server_context(tmp_path / "agent.pem", tmp_path / "agent.key")
+    server_tls(tmp_path / "agent.pem", tmp_path / "agent.key")
 
 
 def test_new_names_replace_the_old(tmp_path: Path) -> None:
@@ -183,7 +172,7 @@ def test_a_lost_certificate_can_be_renewed_only_with_names(tmp_path: Path) -> No
     with pytest.raises(IssuingError, match=r"agent\.pem: no such file"):
         certificate_folder.renew(tmp_path, (), None, SOON, NOW)
     certificate_folder.renew(tmp_path, [issuing.alternative_name("a.example")], None, SOON, NOW)
-    server_context(tmp_path / "agent.pem", tmp_path / "agent.key")
+    server_tls(tmp_path / "agent.pem", tmp_path / "agent.key")
     assert (tmp_path / "agent.key").stat().st_mode & 0o777 == 0o600
 
 

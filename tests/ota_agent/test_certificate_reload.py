@@ -6,12 +6,11 @@ import logging
 import os
 import signal
 import ssl
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from ota_agent import certificate_files, server
+from ota_agent import server
 from ota_agent.certificate_files import CertificateFiles
 from tests.ota_agent.board_peer import board_context
 from tests.ota_agent.conftest import Identity, make_identity
@@ -149,30 +148,13 @@ def events(caplog: pytest.LogCaptureFixture) -> list[str]:
     return names
 
 
-def test_contexts_do_not_grow_old_and_none_is_without_a_certificate(
-    tmp_path: Path, identity: Identity, monkeypatch: pytest.MonkeyPatch, events: list[str]
+def test_files_that_do_not_fit_together_leave_the_context_as_it_was(
+    identity: Identity, events: list[str]
 ) -> None:
-    """OpenSSL keeps something of each connection: after so many a new context takes over, even
-    while the files do not fit together."""
-    monkeypatch.setattr(certificate_files, "_CONNECTIONS_OF_A_CONTEXT", 3)
     files = CertificateFiles(identity.certificate, identity.key)
-    contexts = [files.context_for_connection() for _ in range(12)]
-    assert contexts[:3] == contexts[:1] * 3
-    assert max(Counter(contexts).values()) <= 4
+    context = files.context
     identity.key.write_bytes(b"")
-    assert [files.context_for_connection() for _ in range(8)] == [contexts[-1]] * 8
+    for _ in range(3):
+        files.refresh()
+    assert files.context is context
     assert events == ["certificate-not-loaded"]
-
-
-def test_a_new_certificate_is_told_even_if_a_new_context_took_it_up(
-    tmp_path: Path, identity: Identity, monkeypatch: pytest.MonkeyPatch, events: list[str]
-) -> None:
-    monkeypatch.setattr(certificate_files, "_CONNECTIONS_OF_A_CONTEXT", 3)
-    files = CertificateFiles(identity.certificate, identity.key)
-    new = make_identity(tmp_path / "renewed")
-    take_over(new.certificate, identity.certificate)
-    take_over(new.key, identity.key)
-    for _ in range(4):
-        files.context_for_connection()
-    files.refresh()
-    assert events == ["certificate-loaded"]

@@ -148,6 +148,6 @@ def test_a_board_that_does_not_trust_the_agent_is_told_apart_in_the_log(
                 await here.update(board_certificate, board_context(other.certificate, version))
             line = await here.agent.next_session()
             assert line["outcome"] == "handshake-failed"
-            assert "ALERT" in line["reason"]
+            assert "alert" in line["reason"]
 
     asyncio.run(run())

@@ -1,10 +1,10 @@
 """The end of the image is marked by close_notify, also where the kernel had no room for it."""
 
 import asyncio
-import ssl
 from pathlib import Path
 
 import pytest
+from OpenSSL import SSL
 
 from tests.ota_agent.board_peer import BoardPeer
 from tests.ota_agent.running_agent import IMAGE
@@ -17,16 +17,15 @@ def test_a_board_sees_the_end_of_the_image_however_full_the_kernel_was(
 ) -> None:
     """OpenSSL's answer to a full socket, given by the socket itself: which sizes fill it is the
     kernel's own affair."""
+    refusals = [SSL.WantWriteError()] * (2 if fault == "no room, twice" else 0)
+    shutdown = SSL.Connection.shutdown
 
-    refusals = [ssl.SSLWantWriteError(3, "full")] * (2 if fault == "no room, twice" else 0)
-    unwrap = ssl.SSLSocket.unwrap
-
-    def full_at_first(self: ssl.SSLSocket) -> object:
-        if self.server_side and refusals:
+    def full_at_first(self: SSL.Connection) -> bool:
+        if refusals:
             raise refusals.pop()
-        return unwrap(self)
+        return shutdown(self)
 
-    monkeypatch.setattr(ssl.SSLSocket, "unwrap", full_at_first)
+    monkeypatch.setattr(SSL.Connection, "shutdown", full_at_first)
 
     async def run() -> None:
         async with scene(tmp_path) as here:
