@@ -428,9 +428,9 @@ class Conversation:
 
     def _send_body(self, firmware: Firmware, selected: Selection) -> None:
         now = self._loop.time()
-        # The whole image is cut into records already.
-        part = (selected.first, selected.end) if selected.is_part else ()
-        transfer = Transfer(self._connection, firmware, self._service.pacer(), now, *part)
+        transfer = Transfer(
+            self._connection, firmware, self._service.pacer(), now, selected.first, selected.end
+        )
         self._transfer = transfer
         self._session.send(transfer, self._sent)
 

@@ -19,7 +19,6 @@ from esp_image.chips import chip_name
 from esp_image.in_memory import reader
 from esp_image.readback import verify_slot
 from ota_agent.errors import FirmwareError
-from ota_agent.tls_connection import RECORD_BYTES
 
 # What the bootloader verifies at most (ESP-IDF esp_image_format.c, SIXTEEN_MB); ImageParser takes
 # no more either, but would have the whole file in memory by then.
@@ -38,14 +37,12 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class Firmware:
-    """image: the bytes, in memory that nobody can change; records: the same, cut into TLS
-    records. chip, project, version, secure_version: from its header and app descriptor. sha256: of
-    the file, hex. digests: what a board may call the SHA-256 of this image,
-    hex: of the file, of what the signature covers, the appended one. signer: key digest, hex, or
-    None."""
+    """image: the bytes, in memory that nobody can change. chip, project, version, secure_version:
+    from its header and app descriptor. sha256: of the file, hex. digests: what a board may call the
+    SHA-256 of this image, hex: of the file, of what the signature covers, the appended one. signer:
+    key digest, hex, or None."""
 
     image: memoryview
-    records: Sequence[memoryview]
     chip: str
     project: str
     version: str
@@ -131,7 +128,6 @@ def _check(image: memoryview, trust: Trust) -> Firmware:
         digests.add(parser.sha256.hex())
     return Firmware(
         image=image,
-        records=[image[at : at + RECORD_BYTES] for at in range(0, len(image), RECORD_BYTES)],
         chip=chip_name(header.chip_id),
         project=descriptor.project_name,
         version=descriptor.version,

@@ -137,7 +137,7 @@ class Session:
             board, firmware = self._board.root_key_id, self._firmware
         taken = total = rate = None
         if transfer is not None and self.state in (SENDING, PARTING):
-            taken = max(0, transfer.sent - self._connection.unacknowledged_bytes())
+            taken = transfer.taken
             total = transfer.total
             rate = taken / max(now - transfer.started, 1e-3)
         return {

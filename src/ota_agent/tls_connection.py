@@ -35,8 +35,10 @@ _UNSENT_BYTES = 128 * 1024
 _PIECES_READ_AWAY = 16
 # pyOpenSSL's for an end without a close_notify, where others have an errno.
 _ENDED = -1
-# The first byte of struct tcp_info (tcp(7)), TCP_CLOSE of linux/tcp.h.
+# In struct tcp_info (linux/tcp.h): tcpi_state, the first byte, and tcpi_bytes_acked, 64 bits (since
+# Linux 4.1).
 _TCP_CLOSE = 7
+_BYTES_ACKED = slice(120, 128)
 _NO_COUNT = bytes(4)  # a C int
 
 
@@ -54,8 +56,8 @@ class TlsConnection:
         self._tls = SSL.Connection(context, sock)
         self._tls.set_accept_state()
         self.descriptor = sock.fileno()
-        # send(record): sends the beginning of a record of at most RECORD_BYTES, and says how many
-        # bytes that were. After WantWrite it wants the same record again, or a longer one.
+        # send(piece): sends all of it, as records of at most RECORD_BYTES, and says how many bytes
+        # that were. After WantWrite it wants the same piece again.
         self.send = self._tls.send
 
     def handshake(self) -> None:
@@ -132,6 +134,11 @@ class TlsConnection:
         has the number of TIOCOUTQ: tcp(7))."""
         count = fcntl.ioctl(self.descriptor, termios.TIOCOUTQ, _NO_COUNT)
         return int.from_bytes(count, sys.byteorder)
+
+    def acknowledged_bytes(self) -> int:
+        """Bytes that the peer's TCP has acknowledged since it connected."""
+        info = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.stop)
+        return int.from_bytes(info[_BYTES_ACKED], sys.byteorder)
 
     def is_reset(self) -> bool:
         """Whether TCP knows of no connection any more, also where the error has been told."""

@@ -18,6 +18,9 @@ _CIPHERS = b"ECDHE+AES128+AESGCM:ECDHE+CHACHA20:ECDHE+AES256+AESGCM"
 
 _OPTIONS = SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE
 
+# SSL_MODE_ENABLE_PARTIAL_WRITE of openssl/ssl.h: pyOpenSSL sets it, and has no name for it.
+_ENABLE_PARTIAL_WRITE = 1
+
 # What OpenSSL says of another key of the same kind, and of another kind.
 _ANOTHERS_KEY = ("key values mismatch", "key type mismatch", "no certificate assigned")
 
@@ -44,6 +47,8 @@ def server_tls(certificate: Path, key: Path) -> ServerTls:
     context.set_tlsext_servername_callback(_give_no_ticket)
     # Of thousands of connections most wait, and need no buffers then.
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    # What is sent is sent whole, however many records it takes.
+    context.clear_mode(_ENABLE_PARTIAL_WRITE)
     try:
         context.use_certificate(chain[0])
         for each in chain[1:]:

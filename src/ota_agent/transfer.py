@@ -8,8 +8,12 @@ from ota_agent.firmware import Firmware
 from ota_agent.pacing import Pacer
 from ota_agent.tls_connection import RECORD_BYTES, TlsConnection
 
-# Records sent before the other boards have their turn.
-_RECORDS_A_TURN = 64
+# Given to OpenSSL at once, which cuts them into records: a fast board's, since each call costs as
+# much as to encrypt half a record. How many before the other boards have their turn.
+_PIECE_BYTES = 4 * RECORD_BYTES
+_PIECES_A_TURN = 16
+# To a record, at most, by the suites that are spoken here (RFC 5246, 6.2.3.3).
+_ADDED_BYTES = 29
 # With a bandwidth limit: a board for which no more than this is under way keeps up with us.
 _ON_ITS_WAY_BYTES = 2 * RECORD_BYTES
 # A transfer that takes longer is a slow board's.
@@ -26,9 +30,8 @@ class Progress(Enum):
 
 
 class Transfer:
-    """sent: bytes given to the kernel so far. pacer: None where no bandwidth limit holds.
-    first, end: the part to send; end None: to the image's. later: after Progress.LATER, the time
-    to go on at. started: when it began."""
+    """pacer: None where no bandwidth limit holds. first, end: the part to send; end None: to the
+    image's. later: after Progress.LATER, the time to go on at. started: when it began."""
 
     def __init__(
         self,
@@ -39,26 +42,43 @@ class Transfer:
         first: int = 0,
         end: int | None = None,
     ) -> None:
-        self.sent = 0
+        self._sent = 0
+        self._is_over = False
         self.later = 0.0
         self.started = now
         self._connection = connection
-        self._image, self._records = firmware.image, firmware.records
-        if first or end is not None:
-            self._image = image = firmware.image[first:end]
-            self._records = [
-                image[at : at + RECORD_BYTES] for at in range(0, len(image), RECORD_BYTES)
-            ]
+        self._image = firmware.image[first:end]
         self._pacer = pacer
         self._granted = 0
-        self._taken = 0
+        self._acknowledged_before = self._taken = connection.acknowledged_bytes()
         self._left = 0
         self._slow_from = now + _SLOW_S
+        self._piece_bytes = _PIECE_BYTES if pacer is None else RECORD_BYTES
+        self._next_piece_bytes = self._piece_bytes
 
     @property
     def total(self) -> int:
         """How many bytes it is to send."""
         return len(self._image)
+
+    @property
+    def sent(self) -> int:
+        """Bytes given to the kernel so far; in the middle of a piece of several records, as many as
+        its own count makes likely."""
+        whole = self._sent
+        if self._is_over or whole == self.total or self._piece_bytes == RECORD_BYTES:
+            return whole
+        connection = self._connection
+        given = connection.acknowledged_bytes() + connection.unacknowledged_bytes()
+        given -= self._acknowledged_before
+        given = given * RECORD_BYTES // (RECORD_BYTES + _ADDED_BYTES)
+        return max(whole, min(given, whole + self._piece_bytes, self.total))
+
+    @property
+    def taken(self) -> int:
+        """How many of them the board has."""
+        count = self._connection.acknowledged_bytes() - self._acknowledged_before
+        return min(count, self.total)
 
     def go_on(self, now: float) -> Progress:
         """Send what the socket takes, but no more than a turn. Raises one of
@@ -68,36 +88,39 @@ class Transfer:
         if now > self._slow_from:
             self._connection.hold_less()
             self._slow_from = math.inf
-        send, sent = self._connection.send, self.sent
-        first = sent // RECORD_BYTES
+            self._next_piece_bytes = RECORD_BYTES
+        send, image, sent = self._connection.send, self._image, self._sent
         try:
-            for record in self._records[first : first + _RECORDS_A_TURN]:
-                # A record is sent whole or not at all: OpenSSL's partial writes end with one.
-                sent += send(record)
+            for _ in range(_PIECES_A_TURN):
+                # Whole or not at all, and once begun it is this one that is to be tried again.
+                sent += send(image[sent : sent + self._piece_bytes])
+                self._piece_bytes = self._next_piece_bytes
+                if sent == len(image):
+                    return Progress.DONE
         finally:
-            self.sent = sent
-        return Progress.DONE if sent == len(self._image) else Progress.TURN
+            self._sent = sent
+        return Progress.TURN
 
     def _go_on_paced(self, pacer: Pacer, now: float) -> Progress:
         image = self._image
         if not self._granted:
-            self._granted, self.later = pacer.reserve(len(image) - self.sent, now)
+            self._granted, self.later = pacer.reserve(len(image) - self._sent, now)
         if self.later > now:
             return Progress.LATER
-        count = self._connection.send(image[self.sent : self.sent + self._granted])
-        self.sent += count
+        count = self._connection.send(image[self._sent : self._sent + self._granted])
+        self._sent += count
         self._granted -= count
-        return Progress.DONE if self.sent == len(image) else Progress.TURN
+        return Progress.DONE if self._sent == len(image) else Progress.TURN
 
     def judge(self, window_s: float, least_bytes_per_s: float) -> None:
         """To be called once every window_s. Raises PeerError when the board took too little
         since the last time.
 
-        What counts is what its TCP has acknowledged. A board that has taken everything it was
-        given waits for us, not we for it.
+        What counts is what its TCP has acknowledged, with what TLS adds. A board that has taken
+        everything it was given waits for us, not we for it.
         """
         left = self._connection.unacknowledged_bytes()
-        taken, before = self.sent - left, self._taken
+        taken, before = self._connection.acknowledged_bytes(), self._taken
         # Without a limit there is always something to take.
         had_something_to_take = self._pacer is None or self._left > 0
         self._taken, self._left = taken, left
@@ -107,7 +130,8 @@ class Transfer:
         expect_rate(taken - before, window_s, 0 if keeps_up else least_bytes_per_s)
 
     def end(self) -> None:
-        """This board takes no more."""
+        """This board takes no more; while its connection is open."""
+        self._sent, self._is_over = self.sent, True
         if self._pacer is not None:
             self._pacer.end()
 

@@ -22,7 +22,7 @@ def image(version: str, **changes: Any) -> Listed:
 
 
 def firmware(chip: str, project: str, version: str = "1.0.0") -> Firmware:
-    return Firmware(memoryview(b""), [], chip, project, version, 0, "", frozenset(), None)
+    return Firmware(memoryview(b""), chip, project, version, 0, "", frozenset(), None)
 
 
 def chosen(*images: Listed, served: frozenset[str] = frozenset()) -> list[str]:

@@ -156,11 +156,16 @@ class Kernel:
     """In place of a connection: takes everything, and has sent what a test says."""
 
     def __init__(self) -> None:
+        self.sent = 0
         self.unacknowledged = 0
 
-    def send(self, record: memoryview) -> int:
-        self.unacknowledged += len(record)
-        return len(record)
+    def send(self, piece: memoryview) -> int:
+        self.sent += len(piece)
+        self.unacknowledged += len(piece)
+        return len(piece)
+
+    def acknowledged_bytes(self) -> int:
+        return self.sent - self.unacknowledged
 
     def unacknowledged_bytes(self) -> int:
         return self.unacknowledged
