@@ -154,14 +154,20 @@ class Conversation:
 
     def _start_reading(self) -> None:
         self._is_reading = True
-        self._session.go_on(self._read)
+        self._session.go_on(self._read_more)
         # A board that sends one request after another must not take us ever deeper.
         if not self._is_in_loop:
             self._read()
 
-    def _read(self) -> None:
+    def _read_more(self) -> None:
+        """The board has sent something, or has left; a whole request is not there yet."""
+        self._read(is_there_more=True)
+
+    def _read(self, *, is_there_more: bool = False) -> None:
         self._is_in_loop = True
         try:
+            if is_there_more:
+                self._take_in()
             while self._is_reading and self._read_on():
                 pass
         except RequestError as error:
@@ -173,7 +179,7 @@ class Conversation:
         """One step: take a request out of what is there, or receive more. False: nothing is
         there."""
         reader = self._reader
-        request = reader.next_request()
+        request = None if reader.is_empty else reader.next_request()
         if request is not None:
             self._is_reading = False
             self._session.go_on(None)
@@ -185,18 +191,29 @@ class Conversation:
             self._say(http_answer.CONTINUE, self._start_reading)
         elif not self._session.has_input():
             return False
-        elif piece := self._receive():
-            if reader.is_empty:
-                self._expect_request()
-            reader.feed(piece)
         else:
-            self._board_has_left()
+            self._take_in()
         return True
+
+    def _take_in(self) -> None:
+        """Receive more of a request, or learn that the board has left."""
+        piece = self._receive()
+        if not piece:
+            self._board_has_left()
+            return
+        if self._reader.is_empty:
+            self._expect_request()
+        self._reader.feed(piece)
 
     def _receive(self) -> bytes:
         """Empty: the board has left, in whatever way, with nothing more to be sent to it."""
+        session, connection = self._session, self._connection
         try:
-            return self._connection.receive(_READ_BYTES)
+            if session.has_hung_up and not connection.has_input() and not connection.has_rest():
+                # To find this out by reading costs more.
+                connection.check()
+                return b""
+            return connection.receive(_READ_BYTES)
         except NOT_NOW:
             raise
         except FAILED as error:

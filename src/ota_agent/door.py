@@ -29,6 +29,9 @@ class Door:
         self._loop = asyncio.get_running_loop()
         self._service = service
         self._listener = listener
+        # For requests and answers, of all who come in here (tcp(7)): what is written goes out,
+        # whatever is still under way.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._admission = admission
         self._sessions: dict[Session, str] = {}
         self._timer: asyncio.TimerHandle | None = None

@@ -40,9 +40,9 @@ class Readiness:
         self._owners[descriptor] = owner
 
     def remove(self, descriptor: int) -> None:
-        """Before the socket is closed. Descriptors that are not there are not minded."""
-        if self._owners.pop(descriptor, None) is not None:
-            self._epoll.unregister(descriptor)
+        """Before the socket is closed, and with it what the kernel knows of it here. Descriptors
+        that are not there are not minded."""
+        self._owners.pop(descriptor, None)
 
     def close(self) -> None:
         self._loop.remove_reader(self._epoll.fileno())

@@ -217,6 +217,9 @@ class Session:
     def _greet(self) -> None:
         if not self._has_shaken_hands:
             self._shake_hands()
+            # In TLS 1.2 the board has yet to hear of it.
+            if not self.has_input():
+                return
         piece = self._connection.receive(self._reader.most)
         if piece[:1].isalpha():
             self._converse(piece)
@@ -236,7 +239,6 @@ class Session:
         self._attest(reader.certificate)
 
     def _converse(self, first: bytes) -> None:
-        self._connection.answer_at_once()
         self.enter(CONVERSING)
         self._conversation = Conversation(self, self._service, self._connection, self._channel)
         self._conversation.begin(first)

@@ -82,10 +82,6 @@ class TlsConnection:
         has closed is not seen here, nor what is left of a record received in part."""
         return fcntl.ioctl(self.descriptor, termios.FIONREAD, _NO_COUNT) != _NO_COUNT
 
-    def answer_at_once(self) -> None:
-        """For requests and answers: what is written goes out, whatever is still under way."""
-        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
     def has_rest(self) -> bool:
         """Whether part of a record is still to be received."""
         return self._tls.pending() > 0
