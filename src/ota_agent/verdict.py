@@ -81,7 +81,7 @@ def _object(body: bytes) -> dict[str, Any]:
     if len(body) > _MOST_BODY_BYTES:
         raise AnswerError(f"more than {_MOST_BODY_BYTES} bytes")
     try:
-        value = json.loads(body, object_pairs_hook=_unambiguous)
+        value = _DECODER.decode(body.decode())
     except (ValueError, RecursionError):
         raise AnswerError("not JSON, or ambiguous") from None
     if not isinstance(value, dict):
@@ -94,6 +94,9 @@ def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) != len(pairs):
         raise ValueError("a name twice")
     return members
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unambiguous)
 
 
 def _text(members: dict[str, Any], name: str, least: int) -> str:
