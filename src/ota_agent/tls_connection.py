@@ -136,6 +136,10 @@ class TlsConnection:
         info = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.stop)
         return int.from_bytes(info[_BYTES_ACKED], sys.byteorder)
 
+    def given_bytes(self) -> int:
+        """Bytes that the kernel has been given to send, acknowledged or not."""
+        return self.acknowledged_bytes() + self.unacknowledged_bytes()
+
     def is_reset(self) -> bool:
         """Whether TCP knows of no connection any more, also where the error has been told."""
         return self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE

@@ -8,8 +8,8 @@ from ota_agent.firmware import Firmware
 from ota_agent.pacing import Pacer
 from ota_agent.tls_connection import RECORD_BYTES, TlsConnection
 
-# Given to OpenSSL at once, which cuts them into records: a fast board's, since each call costs as
-# much as to encrypt half a record. How many before the other boards have their turn.
+# Given to OpenSSL at once, which cuts them into records: each call costs as much as to encrypt half
+# a record. How many before the other boards have their turn.
 _PIECE_BYTES = 4 * RECORD_BYTES
 _PIECES_A_TURN = 16
 # To a record, at most, by the suites that are spoken here (RFC 5246, 6.2.3.3).
@@ -50,11 +50,9 @@ class Transfer:
         self._image = firmware.image[first:end]
         self._pacer = pacer
         self._granted = 0
-        self._acknowledged_before = self._taken = connection.acknowledged_bytes()
+        self._given_before = self._taken = connection.given_bytes()
         self._left = 0
         self._slow_from = now + _SLOW_S
-        self._piece_bytes = _PIECE_BYTES if pacer is None else RECORD_BYTES
-        self._next_piece_bytes = self._piece_bytes
 
     @property
     def total(self) -> int:
@@ -66,19 +64,17 @@ class Transfer:
         """Bytes given to the kernel so far; in the middle of a piece of several records, as many as
         its own count makes likely."""
         whole = self._sent
-        if self._is_over or whole == self.total or self._piece_bytes == RECORD_BYTES:
+        if self._is_over or whole == self.total or self._pacer is not None:
             return whole
-        connection = self._connection
-        given = connection.acknowledged_bytes() + connection.unacknowledged_bytes()
-        given -= self._acknowledged_before
+        given = self._connection.given_bytes() - self._given_before
         given = given * RECORD_BYTES // (RECORD_BYTES + _ADDED_BYTES)
-        return max(whole, min(given, whole + self._piece_bytes, self.total))
+        return max(whole, min(given, whole + _PIECE_BYTES, self.total))
 
     @property
     def taken(self) -> int:
         """How many of them the board has."""
-        count = self._connection.acknowledged_bytes() - self._acknowledged_before
-        return min(count, self.total)
+        count = self._connection.acknowledged_bytes() - self._given_before
+        return max(0, min(count, self.total))
 
     def go_on(self, now: float) -> Progress:
         """Send what the socket takes, but no more than a turn. Raises one of
@@ -88,13 +84,11 @@ class Transfer:
         if now > self._slow_from:
             self._connection.hold_less()
             self._slow_from = math.inf
-            self._next_piece_bytes = RECORD_BYTES
         send, image, sent = self._connection.send, self._image, self._sent
         try:
             for _ in range(_PIECES_A_TURN):
                 # Whole or not at all, and once begun it is this one that is to be tried again.
-                sent += send(image[sent : sent + self._piece_bytes])
-                self._piece_bytes = self._next_piece_bytes
+                sent += send(image[sent : sent + _PIECE_BYTES])
                 if sent == len(image):
                     return Progress.DONE
         finally:

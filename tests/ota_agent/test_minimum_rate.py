@@ -167,6 +167,9 @@ class Kernel:
     def acknowledged_bytes(self) -> int:
         return self.sent - self.unacknowledged
 
+    def given_bytes(self) -> int:
+        return self.sent
+
     def unacknowledged_bytes(self) -> int:
         return self.unacknowledged
 

@@ -2,12 +2,17 @@
 
 import os
 import ssl
+from datetime import datetime
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 
 from ota_agent.errors import CertificateError
+from ota_agent.issuing import key_pem
 from ota_agent.tls_context import server_tls
 from tests.ota_agent.conftest import Identity
 from tests.ota_agent.in_memory import shake_hands
@@ -77,3 +82,58 @@ def test_a_pipe_is_no_certificate(tmp_path: Path, identity: Identity) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(CertificateError, match="pipe: not a regular file"):
         server_tls(tmp_path / "pipe", identity.key)
+
+
+PrivateKey = ec.EllipticCurvePrivateKey
+
+
+def issued(name: str, key: PrivateKey, issuer: str, signer: PrivateKey) -> x509.Certificate:
+    """Of a CA, and of an agent as well."""
+    subject, signed_by = (
+        x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, each)]) for each in (name, issuer)
+    )
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(signed_by)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(datetime(2000, 1, 1))
+        .not_valid_after(datetime(2040, 1, 1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(signer, hashes.SHA256())
+    )
+
+
+def pem(*certificates: x509.Certificate) -> bytes:
+    return b"".join(each.public_bytes(serialization.Encoding.PEM) for each in certificates)
+
+
+def test_a_board_that_knows_the_root_alone_is_shown_the_certificate_between(
+    tmp_path: Path,
+) -> None:
+    root_key, middle_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
+    root = issued("root", root_key, "root", root_key)
+    middle = issued("middle", middle_key, "root", root_key)
+    leaf = issued("ota-agent", key, "middle", middle_key)
+    (tmp_path / "agent.key").write_bytes(key_pem(key))
+    client = ssl.create_default_context(cadata=pem(root).decode())
+    for chain, is_whole in (((leaf, middle), True), ((leaf,), False)):
+        (tmp_path / "agent.pem").write_bytes(pem(*chain))
+        server = server_tls(tmp_path / "agent.pem", tmp_path / "agent.key")
+        assert server.certificate == leaf.public_bytes(serialization.Encoding.DER)
+        if is_whole:
+            shake_hands(server.context, client)
+        else:
+            with pytest.raises(ssl.SSLCertVerificationError):
+                shake_hands(server.context, client)
+
+
+def test_a_key_as_openssl_writes_it_with_its_curve_before_it_is_read(
+    tmp_path: Path, identity: Identity
+) -> None:
+    """`openssl ecparam -genkey` without -noout."""
+    curve = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+    identity.key.write_bytes(curve + identity.key.read_bytes())
+    server_tls(identity.certificate, identity.key)
