@@ -163,7 +163,7 @@ class TlsConnection:
 
 def failure_of(error: Exception) -> str:
     """What one of FAILED says, in a line; OpenSSL's own words where there are some."""
-    # What is left in OpenSSL's queue of errors would be taken for the next connection's.
+    # What is left in the queue of errors OpenSSL 3 would take for the next connection's.
     Binding.lib.ERR_clear_error()
     if isinstance(error, SSL.SysCallError):
         number = error.args[0]
