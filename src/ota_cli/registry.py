@@ -32,14 +32,20 @@ _MOST_REASON_CHARS = 200
 def default_registry() -> str:
     """Where the registry is unless told: a file with its URL, the originals' environment, else a
     file here. A URL with a password is for a file: arguments and environment can be seen."""
-    if path := os.environ.get("OTA_REGISTRY_FILE"):
-        return _url_in(Path(path))
+    if path := registry_file():
+        return url_in(path)
     host = os.environ.get("REDIS_HOST") or os.environ.get("REDIS_SERVICE_SERVICE_HOST")
     return f"redis://{host}:6379" if host else DEFAULT_REGISTRY
 
 
-def _url_in(path: Path) -> str:
-    """Messages tell nothing of what stands in the file."""
+def registry_file() -> Path | None:
+    """The file that OTA_REGISTRY_FILE names."""
+    path = os.environ.get("OTA_REGISTRY_FILE")
+    return Path(path) if path else None
+
+
+def url_in(path: Path) -> str:
+    """The URL in a registry file. Raises CommandError, which tells nothing of what stands there."""
     content = read_bytes(path, "OTA_REGISTRY_FILE").strip()
     if not content or not content.isascii() or len(content.split()) != 1:
         raise CommandError(

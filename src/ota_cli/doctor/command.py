@@ -10,6 +10,7 @@ from ota_cli.doctor import report
 from ota_cli.doctor.catalogue import PROBLEM
 from ota_cli.doctor.examination import Asked, examine
 from ota_cli.doctor.http import parse_url
+from ota_cli.registry import registry_file
 from ota_cli.trusted_key import digest_of
 
 _FILE = click.Path(path_type=Path)
@@ -48,7 +49,11 @@ _NEEDS = {
 @click.option("--attestation", metavar="URL", help="The attestation server.")
 @click.option("--attestation-ca", type=_FILE, help="CA certificates for it alone, PEM.")
 @click.option("--attestation-token", type=_FILE, help="File with the agent's token for it.")
-@click.option("--registry", metavar="URL", help="sqlite:///PATH or redis://HOST:6379.")
+@click.option(
+    "--registry",
+    metavar="URL",
+    help="sqlite:///PATH or redis://HOST:6379; without it the URL in the file OTA_REGISTRY_FILE.",
+)
 @click.option("--board-id", metavar="ID", help="The board's id in the registry.")
 @click.option("--certificate", type=_FILE, help="The board's DICE certificate, DER or PEM.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -105,6 +110,7 @@ def doctor(
         attestation_ca=attestation_ca,
         attestation_token=attestation_token,
         registry=registry,
+        registry_file=registry_file() if registry is None else None,
         board_id=board_id,
         certificate=certificate,
     )
@@ -119,6 +125,8 @@ def doctor(
 
 def _check_options(context: click.Context) -> None:
     given = {name for name, value in context.params.items() if value and name != "as_json"}
+    if registry_file() is not None:
+        given.add("registry")
     if not given:
         raise click.UsageError(
             "nothing to look at: give --agent, --agent-ca, --agent-cert, --agent-admin, --board,"
