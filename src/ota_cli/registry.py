@@ -172,7 +172,8 @@ def revoke(mac: str, registry: str, reason: str | None, undo: bool) -> None:
     """Refuse a board from now on, by its id as typed at enrolment.
 
     What is revoked is the key of its root certificate: the board stays refused if it is removed
-    and enrolled again.
+    and enrolled again. --undo for an id that was removed takes the newest revocation back that is
+    kept under it, and leaves older ones, of roots that were replaced.
 
     \b
     Example:
@@ -184,7 +185,7 @@ def revoke(mac: str, registry: str, reason: str | None, undo: bool) -> None:
             raise CommandError("--undo takes no --reason", EXIT_USAGE)
         if not run(_reinstate(mac, registry)):
             raise CommandError(f"{mac} is not revoked")
-        output.say(f"{mac} is active again")
+        output.say(f"the revocation of {mac} is taken back")
         return
     if not reason or not reason.isprintable() or len(reason) > _MOST_REASON_CHARS:
         raise CommandError(
