@@ -35,6 +35,7 @@ from dice_auth.errors import (
 from dice_auth.redis_connection import RedisConnection
 from dice_auth.redis_index import RedisIndex
 from dice_auth.redis_records import SeenBoard, read_record, state_of, with_details
+from dice_auth.redis_tls import TlsFiles, client_context
 from dice_auth.registry import (
     BoardRecord,
     EnrolledRoot,
@@ -60,7 +61,9 @@ _WRITE_PAUSE_S = 0.01
 
 
 class RedisRegistry(Registry):
-    """host, port, database: where the originals' hashes are; what is ours is in database + 1."""
+    """host, port, database: where the originals' hashes are; what is ours is in database + 1. tls:
+    which files to speak TLS with; None: in the clear. Raises RegistryError where one of them
+    cannot be used."""
 
     def __init__(
         self,
@@ -70,8 +73,10 @@ class RedisRegistry(Registry):
         database: int = 0,
         username: str | None = None,
         password: str | None = None,
+        tls: TlsFiles | None = None,
     ) -> None:
-        self._connection = RedisConnection(host, port, database, username, password)
+        context = None if tls is None else client_context(tls)
+        self._connection = RedisConnection(host, port, database, username, password, context)
 
     async def enrol_all(
         self,

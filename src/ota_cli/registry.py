@@ -66,7 +66,7 @@ registry_option = click.option(
     show_default="the URL in the file OTA_REGISTRY_FILE, or Redis at REDIS_HOST or"
     f" REDIS_SERVICE_SERVICE_HOST, or {DEFAULT_REGISTRY}",
     metavar="URL",
-    help="sqlite:///PATH or redis://HOST:6379.",
+    help="sqlite:///PATH, redis://HOST:6379 or, over TLS, rediss://HOST:6379?ca=FILE.",
 )
 
 

@@ -52,7 +52,8 @@ _NEEDS = {
 @click.option(
     "--registry",
     metavar="URL",
-    help="sqlite:///PATH or redis://HOST:6379; without it the URL in the file OTA_REGISTRY_FILE.",
+    help="sqlite:///PATH, redis://HOST:6379 or, over TLS, rediss://HOST:6379?ca=FILE; without it"
+    " the URL in the file OTA_REGISTRY_FILE.",
 )
 @click.option("--board-id", metavar="ID", help="The board's id in the registry.")
 @click.option("--certificate", type=_FILE, help="The board's DICE certificate, DER or PEM.")
