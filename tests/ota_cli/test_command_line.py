@@ -1,11 +1,9 @@
-"""The command line as a whole: completion, --verbose, colours, tables at a terminal's width."""
+"""The command line as a whole: --verbose, colours, tables at a terminal's width."""
 
 import os
 import pty
 import re
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,6 @@ import pytest
 from tests.ota_cli.processes import COMMAND, done, refused, run, server
 from tests.world import app
 
-BASH = shutil.which("bash")
 CLOCK = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} "
 
 
@@ -36,53 +33,6 @@ def on_terminal(*arguments: object, columns: int = 80, **environment: str) -> st
         os.close(controller)
         process.wait(60)
     return said.decode()
-
-
-# -- completion -----------------------------------------------------------------------------------
-
-
-@pytest.mark.skipif(BASH is None, reason="no bash here")
-@pytest.mark.parametrize(
-    ("typed", "offered"),
-    [
-        ("ota-service upd", {"update"}),
-        ("ota-service board c", {"create"}),
-        ("ota-service update --tr", {"--trigger-key"}),
-        ("ota-service board run x --identity p", {"provisioned"}),
-    ],
-)
-def test_bash_completes(typed: str, offered: set[str]) -> None:
-    words = " ".join(f"'{word}'" for word in typed.split())
-    script = f"""
-        eval "$(ota-service completion bash)"
-        COMP_WORDS=({words}); COMP_CWORD={len(typed.split()) - 1}
-        $(complete -p ota-service | sed 's/.*-F \\([^ ]*\\).*/\\1/') ota-service
-        printf '%s\\n' "${{COMPREPLY[@]}}"
-    """
-    path = f"{Path(COMMAND).parent}:{os.environ['PATH']}"
-    said = subprocess.run(
-        [str(BASH), "--norc", "-c", script], env={**os.environ, "PATH": path},
-        capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
-    assert set(said.stdout.split()) == offered, said.stderr
-
-
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_other_shells_get_a_script_of_their_own(shell: str) -> None:
-    assert f"_OTA_SERVICE_COMPLETE={shell}_complete" in done("completion", shell)
-
-
-def test_completing_a_command_imports_none() -> None:
-    code = (
-        "import sys; from ota_cli.command_line import cli\n"
-        "from click.shell_completion import ShellComplete\n"
-        "found = ShellComplete(cli, {}, 'ota-service', 'X').get_completions([], 'up')\n"
-        "print([each.value for each in found], [n for n in sys.modules if n == 'ota_cli.update'])"
-    )
-    said = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert said.stdout == "['update'] []\n"
 
 
 # -- --verbose ------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from ota_cli.doctor import report
 from ota_cli.doctor.catalogue import PROBLEM
 from ota_cli.doctor.examination import Asked, examine
 from ota_cli.doctor.http import parse_url
+from ota_cli.file_completion import files
 from ota_cli.registry import registry_file
 from ota_cli.trusted_key import digest_of
 
@@ -42,6 +43,7 @@ _NEEDS = {
 @click.option(
     "--trust",
     multiple=True,
+    shell_complete=files,
     metavar="KEY",
     help="Whose signature counts: a public key (PEM file) or a key digest of 64 hex digits. May be"
     " repeated.",
