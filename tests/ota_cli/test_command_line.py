@@ -1,4 +1,5 @@
-"""The command line as a whole: --verbose, colours, tables at a terminal's width."""
+"""The command line as a whole: --verbose, colours, tables at a terminal's width, output that nobody
+takes."""
 
 import os
 import pty
@@ -107,3 +108,36 @@ def test_colour_is_for_terminals_and_not_with_no_color(registry: str) -> None:
     assert not colours.search(plain), plain
     assert colours.search(on_terminal("doctor", "--agent-ca", "/no/such"))
     assert "\x1b" not in done("list", "--registry", registry)
+
+
+# -- output that cannot be taken ------------------------------------------------------------------
+
+
+def said_into(stdout: int) -> tuple[int, str]:
+    """Exit code and standard error of a command that has something to print, buffered as it is
+    outside of tests: what is left in the buffer Python would complain about at exit."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        [COMMAND, "gen-cert", "--pem", "24:0a:c4:00:00:01"], stdout=stdout, stderr=subprocess.PIPE,
+        env=environment, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stderr
+
+
+def test_a_reader_that_is_gone_is_told_by_the_exit_code_alone() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        assert said_into(writer) == (1, "")
+    finally:
+        os.close(writer)
+
+
+def test_a_full_disk_under_standard_output_is_one_line() -> None:
+    if not Path("/dev/full").is_char_device():
+        pytest.skip("no /dev/full here")
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        assert said_into(full) == (1, "ota-service: no space left on device\n")
+    finally:
+        os.close(full)
