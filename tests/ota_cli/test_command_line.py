@@ -1,5 +1,4 @@
-"""The command line as a whole: --verbose, colours, tables at a terminal's width, output that nobody
-takes."""
+"""The command line as a whole: colours, tables at a terminal's width, output that nobody takes."""
 
 import os
 import pty
@@ -9,10 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ota_cli.processes import COMMAND, done, refused, run, server
-from tests.world import app
-
-CLOCK = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} "
+from tests.ota_cli.processes import COMMAND, done
 
 
 def on_terminal(*arguments: object, columns: int = 80, **environment: str) -> str:
@@ -34,47 +30,6 @@ def on_terminal(*arguments: object, columns: int = 80, **environment: str) -> st
         os.close(controller)
         process.wait(60)
     return said.decode()
-
-
-# -- --verbose ------------------------------------------------------------------------------------
-
-
-def test_verbose_tells_what_is_done_with_the_time_and_changes_no_output(tmp_path: Path) -> None:
-    image = tmp_path / "app.bin"
-    image.write_bytes(app("1.0.0"))
-    quiet, verbose = run("image", "info", image), run("-v", "image", "info", image)
-    assert (quiet.stderr, verbose.stdout) == ("", quiet.stdout)
-    lines = verbose.stderr.splitlines()
-    assert len(lines) >= 3
-    assert all(re.match(CLOCK, line) for line in lines), lines
-    assert f"image {image}: read, {image.stat().st_size} bytes" in verbose.stderr
-
-
-def test_verbose_tells_each_question_to_a_board_and_its_answer(tmp_path: Path) -> None:
-    (tmp_path / "app.bin").write_bytes(app("1.0.0"))
-    flash = tmp_path / "flash.bin"
-    done("board", "create", flash, "--chip", "esp32c6", "--app", tmp_path / "app.bin")
-    with server("board", "run", flash, "--http", "127.0.0.1:0") as url:
-        told = run("-v", "update", url, "--agent", "127.0.0.1:1").stderr
-    assert re.search(rf"{CLOCK}GET {url}/update: 200, \d+ bytes in \d+ ms", told), told
-    assert re.search(rf"{CLOCK}POST {url}/update: 200", told), told
-
-
-def test_verbose_tells_no_password_and_no_key(tmp_path: Path) -> None:
-    key = tmp_path / "trigger.key"
-    key.write_text("5a" * 32)
-    url = "redis://someone:hunter2@127.0.0.1:1/0?password=hunter3"
-    told = run("-v", "list", "--registry", url).stderr
-    told += run("-v", "update", "http://u:hunter4@127.0.0.1:1", "--agent", "127.0.0.1",
-                "--trigger-key", key).stderr  # fmt: skip
-    lines = [line for line in told.splitlines() if re.match(CLOCK, line)]
-    assert "registry: redis://127.0.0.1:1/0" in "\n".join(lines)
-    assert f"trigger key {key}: read, 64 bytes" in "\n".join(lines)
-    assert not [line for line in lines if "hunter" in line or "5a5a" in line]
-
-
-def test_verbose_after_the_command_is_refused_with_where_it_goes() -> None:
-    assert "ota-service --verbose COMMAND" in refused("list", "--verbose", code=2)
 
 
 # -- terminals ------------------------------------------------------------------------------------
