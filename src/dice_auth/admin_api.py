@@ -125,7 +125,8 @@ class _Boards:
             })  # fmt: skip
         add(_REVOCATION, self.reinstate, methods=["DELETE"], status_code=204,
             response_class=Response, summary="Take a revocation back",
-            description="Also of the root that a board had which was removed since.",
+            description="Of the root that the board has. Of a board that was removed since, the"
+            " newest one that is kept under its id: older ones, of other roots that it had, stay.",
             responses=refusals(404, 412,
                                _404="`not-revoked`: there is no such revocation."))  # fmt: skip
 

@@ -53,7 +53,7 @@ _IF_MATCH = {
     "name": "If-Match",
     "in": "header",
     "description": "Entity tags: the change is made only if the board's revision is among them,"
-    " and in the same step. `*`: whatever it is.",
+    " and in the same step. `*`: whatever it is. A weak tag never matches.",
     "schema": {
         "type": "string",
         "pattern": r'^(\*|"[0-9a-f]{32}"(, ?"[0-9a-f]{32}")*)$',

@@ -10,6 +10,7 @@ from starlette.routing import Match, Route
 
 from dice_auth.admin_gate import entry_of
 from dice_auth.application import RETRY_AFTER_S
+from dice_auth.entity_tags import if_match_of
 from dice_auth.errors import (
     AlreadyEnrolledError,
     DiceAuthError,
@@ -54,7 +55,8 @@ def add_handlers(application: FastAPI, metrics: Metrics) -> None:
             metrics.count_registry_fault()
             log_event("registry-fault", level=logging.ERROR, reason=str(error))
             headers["Retry-After"] = str(RETRY_AFTER_S)
-        return _answer(request, status, check, str(error), headers)
+        detail = _stale(request, error) if isinstance(error, StaleRevisionError) else str(error)
+        return _answer(request, status, check, detail, headers)
 
     application.add_exception_handler(Refused, refused)
     for kind, _, _ in _ANSWERS:
@@ -62,6 +64,15 @@ def add_handlers(application: FastAPI, metrics: Metrics) -> None:
     application.add_exception_handler(RequestValidationError, _invalid)
     application.add_exception_handler(HTTPException, _of_framework)
     application.add_exception_handler(Exception, _internal)
+
+
+def _stale(request: Request, error: StaleRevisionError) -> str:
+    """A weak tag may be that of the very revision: nobody else has written then."""
+    condition = if_match_of(request)
+    if condition is None or not condition.has_weak:
+        return str(error)
+    never = 'If-Match: weak entity tags, as W/"0f34...", never match (RFC 9110, section 13.1.1)'
+    return f"{error}; {never}" if condition.strong else never
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

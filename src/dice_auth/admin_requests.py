@@ -1,8 +1,7 @@
-"""Parts of requests to the admin API that FastAPI does not read: ids in paths, entity tags,
-cursors, and which boards a list is to have."""
+"""Parts of requests to the admin API that FastAPI does not read: ids in paths, revisions, cursors,
+and which boards a list is to have."""
 
 import binascii
-import re
 import urllib.parse
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
@@ -11,11 +10,8 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from dice_auth.admin_models import BoardQuery
 from dice_auth.admin_refusals import Refused
+from dice_auth.entity_tags import if_match_of
 from dice_auth.registry import BoardRecord, Revisions
-
-# RFC 9110, section 8.8.3
-_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
-_TAGS = re.compile(rf"{_TAG.pattern}(?:[ \t]*,[ \t]*{_TAG.pattern})*")
 
 
 class _IdInPath(Convertor[str]):
@@ -35,20 +31,17 @@ register_url_convertor(ID_IN_PATH, _IdInPath())
 
 
 def revisions_of(request: Request, *, is_needed: bool = False) -> Revisions:
-    """Those in If-Match; None for `*` or without it. A weak tag matches nothing (RFC 9110,
-    section 13.1.1). Raises Refused."""
-    given = request.headers.getlist("if-match")
-    text = ", ".join(given).strip()
-    if not given:
-        if is_needed:
-            detail = "expected If-Match: the board's ETag, or *"
-            raise Refused(428, "precondition-required", detail)
-        return None
-    if text == "*":
-        return None
-    if not _TAGS.fullmatch(text):
-        raise Refused(400, "malformed", 'If-Match: expected * or entity tags, as "0f34..."')
-    return frozenset(tag for weak, tag in _TAG.findall(text) if not weak)
+    """Those in If-Match; None for `*` or without it. Raises Refused."""
+    try:
+        condition = if_match_of(request)
+    except ValueError as error:
+        raise Refused(400, "malformed", str(error)) from None
+    if condition is not None:
+        return condition.strong
+    if is_needed:
+        detail = "expected If-Match: the board's ETag, or *"
+        raise Refused(428, "precondition-required", detail)
+    return None
 
 
 def cursor_of(place: str) -> str | None:

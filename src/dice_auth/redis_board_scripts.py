@@ -50,8 +50,8 @@ return 1
 """
 )
 
-# ARGV: id, its state or '' if it is not enrolled, its key id, and more of them. Returns how many
-# revocations it took back; -1 if that is not its state.
+# ARGV: id, its state or '' if it is not enrolled, the key id (hex) whose revocation to take back.
+# Returns how many it took back; -1 if that is not its state.
 REINSTATE = (
     COMMON
     + _STATE
@@ -60,7 +60,7 @@ local id, state, key_id = unpack(ARGV, 3)
 local is_enrolled = pem_of(id) and true or false
 if is_enrolled ~= (state ~= '') then return -1 end
 if is_enrolled and state_of(id, key_id) ~= state then return -1 end
-return redis.call('HDEL', 'dice-auth:revoked', unpack(ARGV, 5))
+return redis.call('HDEL', 'dice-auth:revoked', key_id)
 """
 )
 

@@ -1,6 +1,7 @@
 """The way to Redis: one client for each of the two databases, scripts, and faults told alike."""
 
 import hashlib
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -12,25 +13,33 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
 from dice_auth.errors import RegistryError
+from dice_auth.redis_tls import TlsConnection, reason_of
 
 _ANSWER_TIMEOUT_S = 2.0
 
 
 class RedisConnection:
-    """host, port, database: where the originals' hashes are; what is ours is in database + 1.
+    """host, port, database: where the originals' hashes are; what is ours is in database + 1. tls:
+    None for a connection in the clear.
 
     theirs, ours: the clients; they answer bytes. once: of our database too; it never repeats what
     it sent.
     """
 
     def __init__(
-        self, host: str, port: int, database: int, username: str | None, password: str | None
+        self,
+        host: str,
+        port: int,
+        database: int,
+        username: str | None,
+        password: str | None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._address = f"{host}:{port}"
         self._databases = (database, database + 1)
 
         def connect(number: int, timeout_s: float = _ANSWER_TIMEOUT_S) -> Redis:
-            return Redis(
+            client = Redis(
                 host=host,
                 port=port,
                 db=number,
@@ -41,6 +50,10 @@ class RedisConnection:
                 # Once more, at once: a pooled connection may be one that a restart has closed.
                 retry=Retry(NoBackoff(), 1),
             )
+            if tls is not None:
+                client.connection_pool.connection_class = TlsConnection
+                client.connection_pool.connection_kwargs["context"] = tls
+            return client
 
         self._connect = connect
         self.theirs, self.ours = map(connect, self._databases)
@@ -77,7 +90,8 @@ class RedisConnection:
         try:
             yield
         except (RedisError, OSError, TimeoutError) as error:
-            reason = (str(error).splitlines() or [""])[0].strip() or type(error).__name__
+            said = (str(error).splitlines() or [""])[0].strip() or type(error).__name__
+            reason = reason_of(error) or said
             raise RegistryError(f"Redis at {self._address}: {reason}") from error
 
     async def close(self) -> None:

@@ -35,6 +35,7 @@ from dice_auth.errors import (
 from dice_auth.redis_connection import RedisConnection
 from dice_auth.redis_index import RedisIndex
 from dice_auth.redis_records import SeenBoard, read_record, state_of, with_details
+from dice_auth.redis_tls import TlsFiles, client_context
 from dice_auth.registry import (
     BoardRecord,
     EnrolledRoot,
@@ -60,7 +61,9 @@ _WRITE_PAUSE_S = 0.01
 
 
 class RedisRegistry(Registry):
-    """host, port, database: where the originals' hashes are; what is ours is in database + 1."""
+    """host, port, database: where the originals' hashes are; what is ours is in database + 1. tls:
+    which files to speak TLS with; None: in the clear. Raises RegistryError where one of them
+    cannot be used."""
 
     def __init__(
         self,
@@ -70,8 +73,10 @@ class RedisRegistry(Registry):
         database: int = 0,
         username: str | None = None,
         password: str | None = None,
+        tls: TlsFiles | None = None,
     ) -> None:
-        self._connection = RedisConnection(host, port, database, username, password)
+        context = None if tls is None else client_context(tls)
+        self._connection = RedisConnection(host, port, database, username, password, context)
 
     async def enrol_all(
         self,
@@ -187,8 +192,8 @@ class RedisRegistry(Registry):
                 arguments = seen.as_arguments
             elif revisions is not None:
                 return False
-            elif key_ids := await self._revoked_as(board_id):
-                arguments = ("", *key_ids)
+            elif key_id := await self._newest_revoked_as(board_id):
+                arguments = ("", key_id)
             else:
                 return False
             outcome = await self._write(redis_board_scripts.REINSTATE, _key(board_id), *arguments)
@@ -301,14 +306,15 @@ class RedisRegistry(Registry):
     async def close(self) -> None:
         await self._connection.close()
 
-    async def _revoked_as(self, board_id: str) -> list[bytes]:
-        """Key ids revoked under this id. Revocations are few: all are looked at."""
-        revoked = self._connection.ours.hscan_iter(redis_scripts.REVOKED)
-        return [
-            _as_bytes(key_id)
-            async for key_id, text in revoked
-            if json.loads(text)["board"] == board_id
-        ]
+    async def _newest_revoked_as(self, board_id: str) -> bytes | None:
+        """Of the key ids revoked under this id. Revocations are few: all are looked at."""
+        newest: tuple[int, bytes] | None = None
+        with self._connection.faults():
+            async for key_id, text in self._connection.ours.hscan_iter(redis_scripts.REVOKED):
+                kept = json.loads(text)
+                if kept["board"] == board_id and (newest is None or kept["at"] > newest[0]):
+                    newest = kept["at"], _as_bytes(key_id)
+        return None if newest is None else newest[1]
 
     async def _pages(self) -> AsyncIterator[list[tuple[bytes, bytes]]]:
         """Every board's id and PEM, a page at a time."""

@@ -186,8 +186,11 @@ class Registry(ABC):
 
     @abstractmethod
     async def reinstate(self, board_id: str, *, revisions: Revisions = None) -> bool:
-        """Take back the revocation of a board's root, or of the root that a board had which was
-        removed since (it has no revision); False if there is none."""
+        """Take back the revocation of a board's root; False if there is none.
+
+        Of a board that was removed since (it has no revision): the newest of those kept under its
+        id. Older ones are of roots that were replaced, as a stolen board's: they stay.
+        """
 
     @abstractmethod
     def boards(self) -> AsyncIterator[BoardRecord]:

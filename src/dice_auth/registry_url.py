@@ -3,17 +3,20 @@
 sqlite:///registry.db           relative to the working directory
 sqlite:////var/lib/registry.db  absolute (as SQLAlchemy writes it)
 redis://HOST[:6379][/DB]        the originals' database; ours beside it in DB + 1
+rediss://HOST[:6379][/DB][?ca=FILE&cert=FILE&key=FILE]   the same over TLS
 """
 
 from pathlib import Path
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from dice_auth.errors import RegistryUrlError
 from dice_auth.redis_registry import RedisRegistry
+from dice_auth.redis_tls import TlsFiles
 from dice_auth.registry import Registry
 from dice_auth.sqlite_registry import SqliteRegistry
 
-_FORMS = "sqlite:///PATH or redis://HOST:6379[/DB]"
+_FORMS = "sqlite:///PATH, redis://HOST:6379[/DB] or rediss://HOST:6379[/DB][?ca=FILE]"
+_TLS_FILES = ("ca", "cert", "key")
 
 
 def open_registry(url: str, *, create: bool = True) -> Registry:
@@ -23,7 +26,7 @@ def open_registry(url: str, *, create: bool = True) -> Registry:
     A Redis that does not answer shows at the first operation, not here, so that a server may
     start before its database.
     Raises RegistryUrlError for a URL of no known form, RegistryError for a file that cannot be
-    opened.
+    opened, or that TLS cannot be spoken with.
     """
     try:
         parts = urlsplit(url)
@@ -32,13 +35,14 @@ def open_registry(url: str, *, create: bool = True) -> Registry:
         raise RegistryUrlError(f"registry {_without_password(url)}: {error}") from error
     if parts.scheme == "sqlite":
         return SqliteRegistry(_sqlite_path(url, parts), create=create)
-    if parts.scheme == "redis":
+    if parts.scheme in ("redis", "rediss"):
         return RedisRegistry(
             parts.hostname or _missing_host(),
             6379 if port is None else port,
             database=_redis_database(parts),
             username=unquote(parts.username) if parts.username else None,
             password=unquote(parts.password) if parts.password else None,
+            tls=_tls_files(parts),
         )
     raise RegistryUrlError(f"registry {_without_password(url)}: expected {_FORMS}")
 
@@ -53,9 +57,31 @@ def _sqlite_path(url: str, parts: SplitResult) -> Path:
 
 def _redis_database(parts: SplitResult) -> int:
     name = parts.path.strip("/")
-    if parts.query or parts.fragment or (name and not (name.isascii() and name.isdecimal())):
+    if parts.fragment or (name and not (name.isascii() and name.isdecimal())):
         raise RegistryUrlError(f"redis registry: expected a database number, found {name!r}")
     return int(name or "0")
+
+
+def _tls_files(parts: SplitResult) -> TlsFiles | None:
+    """None in the clear."""
+    if parts.scheme == "redis":
+        if parts.query:
+            raise RegistryUrlError("redis registry: only rediss:// has files after a ?")
+        return None
+    given = parse_qsl(parts.query, keep_blank_values=True)
+    names = [name for name, _ in given]
+    if parts.query and (
+        not given
+        or len(set(names)) < len(names)
+        or not set(names) <= set(_TLS_FILES)
+        or not all(value and value.isprintable() for _, value in given)
+    ):
+        expected = ", ".join(f"{name}=FILE" for name in _TLS_FILES)
+        raise RegistryUrlError(f"redis registry: expected no more after the ? than {expected}")
+    files = {name: Path(value) for name, value in given}
+    if "key" in files and "cert" not in files:
+        raise RegistryUrlError("redis registry: expected cert=FILE beside key=FILE")
+    return TlsFiles(files.get("ca"), files.get("cert"), files.get("key"))
 
 
 def _missing_host() -> str:
@@ -65,5 +91,8 @@ def _missing_host() -> str:
 def _without_password(url: str) -> str:
     """The URL as errors may show it."""
     scheme, separator, rest = url.partition("://")
+    if scheme != "sqlite":
+        # In a file's name it may stand; elsewhere it may be anything.
+        rest = rest.partition("?")[0]
     authority, slash, path = rest.partition("/")
     return repr(scheme + separator + authority.rpartition("@")[2] + slash + path)

@@ -151,7 +151,9 @@ class SqliteRegistry(Registry):
                     return False
             deleted = connection.execute(
                 "DELETE FROM revocations WHERE key_id IN (SELECT key_id FROM boards WHERE id = ?1)"
-                " OR board_id = ?1 AND NOT EXISTS (SELECT 1 FROM boards WHERE id = ?1)",
+                " OR key_id = (SELECT key_id FROM revocations WHERE board_id = ?1"
+                " AND NOT EXISTS (SELECT 1 FROM boards WHERE id = ?1)"
+                " ORDER BY revoked_at DESC, key_id LIMIT 1)",
                 (_bound(board_id),),
             )
             return deleted.rowcount > 0

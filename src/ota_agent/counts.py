@@ -56,6 +56,7 @@ _COLUMNS = {
     "challenges": 1,
     "accept_failures": 1,
     "firmware_failures": 1,
+    "pull_failures": 1,
     "certificate_failures": 1,
     "restarts": 1,
     "cut_off": 1,
@@ -76,6 +77,7 @@ _SESSION_COLUMN = {
 _TURNED_AWAY_COLUMN = {reason: _AT["turned_away"] + at for at, reason in enumerate(TURNED_AWAY)}
 _FAILED_FILE_COLUMN = {
     "firmware-not-loaded": _AT["firmware_failures"],
+    "firmware-not-pulled": _AT["pull_failures"],
     "certificate-not-loaded": _AT["certificate_failures"],
 }
 _SESSION_SECONDS_AT, _SESSION_SECONDS_SUM_AT = _AT["session_seconds"], _AT["session_seconds_sum"]
@@ -149,7 +151,7 @@ class Row:
         self._values[_FAILURES_AT] += 1
 
     def note_event(self, event: str) -> None:
-        """A line of the log; those that tell of a file that cannot be served are counted."""
+        """As in the log; those that tell of something that cannot be served are counted."""
         at = _FAILED_FILE_COLUMN.get(event)
         if at is not None:
             self._values[at] += 1
@@ -197,8 +199,8 @@ class Counts:
 
     def total(self, name: str) -> float:
         """The sum of a column there is one of: `bytes`, `challenges`, `accept_failures`,
-        `firmware_failures`, `certificate_failures`, `restarts`, `cut_off`, `breaker_open`,
-        `session_seconds_sum`, `question_seconds_sum`."""
+        `firmware_failures`, `pull_failures`, `certificate_failures`, `restarts`, `cut_off`,
+        `breaker_open`, `session_seconds_sum`, `question_seconds_sum`."""
         return self._sum(_AT[name])
 
     def totals(self, name: str) -> list[float]:

@@ -130,6 +130,11 @@ class _Agent(Collector):
             "Times that a process found firmware it cannot serve, and went on with what it had",
             counts.total("firmware_failures"),
         )
+        yield _counter(
+            "ota_agent_firmware_pull_failures",
+            "Looks at the registry that brought nothing to serve, and published images left out",
+            counts.total("pull_failures"),
+        )
         expiry = GaugeMetricFamily(
             "ota_agent_certificate_expiry_timestamp_seconds",
             "Until when the agent's certificate is valid, in Unix time",

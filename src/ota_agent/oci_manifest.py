@@ -66,6 +66,11 @@ class Manifest:
     config: Descriptor
     layers: tuple[Layer, ...]
 
+    @property
+    def size(self) -> int:
+        """Bytes to fetch."""
+        return self.config.size + sum(layer.content.size for layer in self.layers)
+
 
 @dataclass(frozen=True, slots=True)
 class Platform:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 import shutil
+import time
 from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
@@ -23,10 +24,11 @@ from ota_agent.oci_image import Published, firmware_of
 from ota_agent.oci_manifest import Descriptor, is_index, read_index, read_manifest
 from ota_agent.oci_reference import Reference
 from ota_agent.oci_registry import Registry, RegistryAccess
-from ota_agent.structured_log import log_event
+from ota_agent.structured_log import log_event, note_event
 
 # However slowly a registry sends: later it is tried anew.
 _MOST_PULL_S = 600.0
+_NOT_PULLED = "firmware-not-pulled"
 # While another process fills the cache.
 _POLL_S = 0.1
 
@@ -61,8 +63,13 @@ class Puller:
     async def fill(self) -> None:
         """Return when there is firmware to serve: at once if there is some from before. Raises
         PullError where there is none and the registry does not give any."""
+        told = None
         while not self._cache.is_filled:
-            if self._cache.lock():
+            is_own = self._cache.lock()
+            if is_own != told:
+                told = is_own
+                self._tell_pulling(by="this process" if is_own else "another process")
+            if is_own:
                 await self._pull_in_time()
             else:
                 await asyncio.sleep(_POLL_S)
@@ -99,14 +106,19 @@ class Puller:
             if reason != self._complaint:
                 self._complaint = reason
                 self._complain(reason, "what was pulled before")
+            else:
+                note_event(_NOT_PULLED)
         else:
             if self._complaint:
                 self._complaint = ""
                 log_event("registry-answers", firmware=str(self._reference))
 
+    def _tell_pulling(self, **what: Any) -> None:
+        log_event("firmware-pulling", firmware=str(self._reference), **what)
+
     def _complain(self, reason: str, still: str | None) -> None:
         log_event(
-            "firmware-not-pulled", level=logging.ERROR, firmware=str(self._reference),
+            _NOT_PULLED, level=logging.ERROR, firmware=str(self._reference),
             reason=reason, still=still,
         )  # fmt: skip
 
@@ -138,8 +150,9 @@ class Puller:
 
     async def _replace(self, registry: Registry, content: bytes, digest: str, kind: str) -> None:
         scratch = await asyncio.to_thread(self._cache.scratch)
+        began = time.monotonic()
         try:
-            files = await self._fetch(registry, content, kind, scratch)
+            files, fetched = await self._fetch(registry, content, kind, scratch)
             names = [each["file"] for each in files]
             await _to_its_end(asyncio.to_thread(self._cache.replace, scratch, digest, names))
         except ContentError as error:
@@ -147,20 +160,27 @@ class Puller:
             raise
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        log_event("firmware-pulled", firmware=str(self._reference), digest=digest, files=files)
+        log_event(
+            "firmware-pulled", firmware=str(self._reference), digest=digest, files=files,
+            bytes=fetched, seconds=round(time.monotonic() - began, 3),
+        )  # fmt: skip
 
     async def _fetch(
         self, registry: Registry, content: bytes, kind: str, scratch: Path
-    ) -> list[dict[str, str]]:
-        """Put the firmware of every platform into this folder. One that is no good is left out."""
+    ) -> tuple[list[dict[str, str]], int]:
+        """Put the firmware of every platform into this folder, one that is no good left out; which
+        files there are, and how many bytes were fetched for them."""
         images: list[tuple[str | None, Descriptor | None]] = [(None, None)]
         if is_index(content, kind):
             images = [(each.architecture, each.manifest) for each in read_index(content)]
-        files, left_out = [], []
+        files, left_out, fetched = [], [], 0
         for architecture, descriptor in images:
             manifest = content if descriptor is None else await registry.manifest(descriptor)
             try:
                 image = read_manifest(manifest)
+                platform = f"custom/{architecture}" if architecture else None
+                self._tell_pulling(platform=platform, bytes=image.size)
+                fetched += image.size
                 published = await firmware_of(registry, image, architecture, scratch)
                 for each in published:
                     name = await asyncio.to_thread(self._put, scratch, each)
@@ -171,7 +191,7 @@ class Puller:
             raise ContentError(f"{self._reference}: {'; '.join(left_out)}")
         for reason in left_out:
             self._complain(f"{self._reference}: {reason}", None)
-        return files
+        return files, fetched
 
     def _put(self, scratch: Path, published: Published) -> str:
         """Its file's name, where the catalogue will serve it. Raises ContentError where it would

@@ -2,7 +2,10 @@
 
 import logging
 import resource
+import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +39,23 @@ class Prepared:
     puller: "Puller | None"
     most: int
     most_here: int
+
+
+@contextmanager
+def hangups_outlived() -> Iterator[None]:
+    """SIGHUP means to look at files again, and does not end the agent either while there is nobody
+    who could: it reads them for the first time, which from a registry may take minutes."""
+    try:
+        # Not SIG_IGN: who waits for this signal is to be told of it.
+        before = signal.signal(signal.SIGHUP, lambda *_: None)
+    except ValueError:
+        # Signals reach the main thread only.
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before or signal.SIG_DFL)
 
 
 async def prepare(settings: Settings) -> Prepared:

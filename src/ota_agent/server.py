@@ -25,7 +25,13 @@ from ota_agent.door import Door
 from ota_agent.errors import UnfinishedError
 from ota_agent.listening import open_listener
 from ota_agent.pacing import Pace
-from ota_agent.preparation import Prepared, announce, open_admin_listener, prepare
+from ota_agent.preparation import (
+    Prepared,
+    announce,
+    hangups_outlived,
+    open_admin_listener,
+    prepare,
+)
 from ota_agent.readiness import Readiness
 from ota_agent.service import Service
 from ota_agent.session_list import SessionList
@@ -57,10 +63,11 @@ async def serve(settings: Settings, *, ready: Ready | None = None) -> None:
     transfers were cut off at the end.
     """
     log_to_stderr()
-    prepared = await prepare(settings)
-    counts = Counts()
-    row = counts.row(0)
     with ExitStack() as opened:
+        opened.enter_context(hangups_outlived())
+        prepared = await prepare(settings)
+        counts = Counts()
+        row = counts.row(0)
         listener = opened.enter_context(open_listener(settings.host, settings.port))
         admin = open_admin_listener(settings)
         if admin is not None:

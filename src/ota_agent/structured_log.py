@@ -29,10 +29,15 @@ def note_events(noted: Callable[[str], None] | None) -> None:
     _noted = noted
 
 
-def log_event(event: str, *, level: int = logging.INFO, **fields: object) -> None:
-    """Write one line: the time (UTC), the event's name, then the fields in the order given."""
+def note_event(event: str) -> None:
+    """It has happened once more, and has been told before: no line."""
     if _noted is not None:
         _noted(event)
+
+
+def log_event(event: str, *, level: int = logging.INFO, **fields: object) -> None:
+    """Write one line: the time (UTC), the event's name, then the fields in the order given."""
+    note_event(event)
     if not _logger.isEnabledFor(level):
         return
     time = datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -19,7 +19,13 @@ from ota_agent.asking import Workers as AskedWorkers
 from ota_agent.counts import Counts
 from ota_agent.errors import UnfinishedError
 from ota_agent.listening import open_shared_listeners
-from ota_agent.preparation import Prepared, announce, open_admin_listener, prepare
+from ota_agent.preparation import (
+    Prepared,
+    announce,
+    hangups_outlived,
+    open_admin_listener,
+    prepare,
+)
 from ota_agent.server import Ready, agent_of, objects_kept
 from ota_agent.session_list import SessionList
 from ota_agent.settings import Settings
@@ -32,8 +38,9 @@ def serve_with_workers(settings: Settings, *, ready: Ready | None = None) -> Non
     """As `server.serve`, in settings.workers processes. To be called from the main thread of a
     process without an event loop and other threads."""
     log_to_stderr()
-    prepared = asyncio.run(prepare(settings))
     with ExitStack() as opened:
+        opened.enter_context(hangups_outlived())
+        prepared = asyncio.run(prepare(settings))
         shared = _Shared(prepared, opened)
         where = announce(prepared, shared.listeners[0])
         opened.callback(note_events, None)

@@ -26,6 +26,7 @@ from ota_cli import output
 from ota_cli.addresses import Address, admin_option, is_host, listen_option
 from ota_cli.agent_init import init, renew
 from ota_cli.errors import EXIT_REFUSED, EXIT_USAGE, CommandError
+from ota_cli.file_completion import files
 from ota_cli.trusted_key import digest_of
 from ota_cli.watch.options import watch_options, watched
 
@@ -138,6 +139,7 @@ def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--firmware",
     metavar="FILE|DIR|oci://...",
+    shell_complete=files,
     help="Signed image to serve; or a folder of them (*.bin), or oci://REGISTRY/NAME:TAG, of which"
     " each board gets the newest for its chip and application [env: NEW_FIRMWARE_PATH].",
 )
@@ -185,6 +187,7 @@ def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--trust",
     multiple=True,
+    shell_complete=files,
     metavar="KEY",
     help="Serve only firmware signed by this key: a public key (PEM file) or a key digest of"
     " 64 hex digits. May be given several times.",

@@ -32,14 +32,20 @@ _MOST_REASON_CHARS = 200
 def default_registry() -> str:
     """Where the registry is unless told: a file with its URL, the originals' environment, else a
     file here. A URL with a password is for a file: arguments and environment can be seen."""
-    if path := os.environ.get("OTA_REGISTRY_FILE"):
-        return _url_in(Path(path))
+    if path := registry_file():
+        return url_in(path)
     host = os.environ.get("REDIS_HOST") or os.environ.get("REDIS_SERVICE_SERVICE_HOST")
     return f"redis://{host}:6379" if host else DEFAULT_REGISTRY
 
 
-def _url_in(path: Path) -> str:
-    """Messages tell nothing of what stands in the file."""
+def registry_file() -> Path | None:
+    """The file that OTA_REGISTRY_FILE names."""
+    path = os.environ.get("OTA_REGISTRY_FILE")
+    return Path(path) if path else None
+
+
+def url_in(path: Path) -> str:
+    """The URL in a registry file. Raises CommandError, which tells nothing of what stands there."""
     content = read_bytes(path, "OTA_REGISTRY_FILE").strip()
     if not content or not content.isascii() or len(content.split()) != 1:
         raise CommandError(
@@ -60,7 +66,7 @@ registry_option = click.option(
     show_default="the URL in the file OTA_REGISTRY_FILE, or Redis at REDIS_HOST or"
     f" REDIS_SERVICE_SERVICE_HOST, or {DEFAULT_REGISTRY}",
     metavar="URL",
-    help="sqlite:///PATH or redis://HOST:6379.",
+    help="sqlite:///PATH, redis://HOST:6379 or, over TLS, rediss://HOST:6379?ca=FILE.",
 )
 
 
@@ -166,7 +172,8 @@ def revoke(mac: str, registry: str, reason: str | None, undo: bool) -> None:
     """Refuse a board from now on, by its id as typed at enrolment.
 
     What is revoked is the key of its root certificate: the board stays refused if it is removed
-    and enrolled again.
+    and enrolled again. --undo for an id that was removed takes the newest revocation back that is
+    kept under it, and leaves older ones, of roots that were replaced.
 
     \b
     Example:
@@ -178,7 +185,7 @@ def revoke(mac: str, registry: str, reason: str | None, undo: bool) -> None:
             raise CommandError("--undo takes no --reason", EXIT_USAGE)
         if not run(_reinstate(mac, registry)):
             raise CommandError(f"{mac} is not revoked")
-        output.say(f"{mac} is active again")
+        output.say(f"the revocation of {mac} is taken back")
         return
     if not reason or not reason.isprintable() or len(reason) > _MOST_REASON_CHARS:
         raise CommandError(

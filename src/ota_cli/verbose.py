@@ -23,7 +23,9 @@ def tell(text: str) -> None:
         from ota_cli.output import printable  # brings in rich
 
         clock = datetime.now().isoformat(" ", "milliseconds")
-        print(f"{clock} {printable(' '.join(text.split()))}", file=sys.stderr, flush=True)
+        # Written at once: several threads tell what they do.
+        sys.stderr.write(f"{clock} {printable(' '.join(text.split()))}\n")
+        sys.stderr.flush()
 
 
 class Took:

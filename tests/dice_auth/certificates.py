@@ -30,13 +30,13 @@ class CertificateAuthority:
         self.certificate = folder / f"{name}.pem"
         self.certificate.write_bytes(own.sign(self._key, hashes.SHA256()).public_bytes(_PEM))
 
-    def issue(self, name: str, *, of_client: bool = False) -> Files:
+    def issue(self, name: str, *, of_client: bool = False, expired: bool = False) -> Files:
         """For the name and 127.0.0.1 as a server's, or as a client's."""
         key = ec.generate_private_key(ec.SECP256R1())
         usage = x509.ExtendedKeyUsageOID
         names = [x509.DNSName(name), x509.IPAddress(ip_address("127.0.0.1"))]
         builder = (
-            _builder(_name(name), self._name, key.public_key())
+            _builder(_name(name), self._name, key.public_key(), 2020 if expired else 2040)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(
                 x509.ExtendedKeyUsage([usage.CLIENT_AUTH if of_client else usage.SERVER_AUTH]),
@@ -57,7 +57,7 @@ def _name(text: str) -> x509.Name:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, last_year: int = 2040
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -66,5 +66,5 @@ def _builder(
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(datetime.datetime(2000, 1, 1))
-        .not_valid_after(datetime.datetime(2040, 1, 1))
+        .not_valid_after(datetime.datetime(last_year, 1, 1))
     )

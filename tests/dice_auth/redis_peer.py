@@ -10,8 +10,11 @@ from tests.ports import free_port
 
 
 class RedisPeer:
-    def __init__(self, directory: Path) -> None:
+    """options: for redis-server, beside those every one here has."""
+
+    def __init__(self, directory: Path, *options: str | Path) -> None:
         self._directory = directory
+        self._options = options
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[str] | None = None
@@ -22,7 +25,7 @@ class RedisPeer:
             pytest.skip("redis-server is not installed")
         self._process = subprocess.Popen(
             [program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
-             "--appendonly", "no", "--dir", str(self._directory)],
+             "--appendonly", "no", "--dir", str(self._directory), *self._options],
             stdout=subprocess.PIPE,
             text=True,
         )  # fmt: skip

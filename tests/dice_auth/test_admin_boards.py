@@ -284,13 +284,16 @@ def test_a_change_needs_a_revision_and_the_right_one(operator: Operator) -> None
     assert changed.status == 200
     new = changed.headers["etag"]
     assert new != old
-    for stale in (old, f"W/{new}", '"nothing"', f"{old}, {old}"):
+    weak = f"W/{new}"
+    for stale in (old, weak, '"nothing"', f"{old}, {old}", f"{old}, {weak}", '"W/"'):
         for refused in (
             operator.change(FIRST.board_id, {"application": "y"}, stale),
             operator.remove(FIRST.board_id, **{"If-Match": stale}),
             operator.revoke(FIRST.board_id, "stolen", **{"If-Match": stale}),
         ):
             assert (refused.status, refused.check) == (412, "precondition"), stale
+            assert "changed meanwhile" in refused.json["detail"] or stale == weak, stale
+            assert ("weak entity tags" in refused.json["detail"]) == (weak in stale), stale
     for wrong in ("nothing", '"', "", '* , "x"', new[:-1]):
         assert operator.change(FIRST.board_id, {}, wrong).check == "malformed", wrong
     assert operator.get(f"/boards/{FIRST.board_id}").json == changed.json

@@ -30,7 +30,13 @@ def test_a_missing_sqlite_file_is_an_error_where_it_is_not_to_be_made(tmp_path: 
     assert not (tmp_path / "x.db").exists()
 
 
-@pytest.mark.parametrize("url", ["redis://localhost", "redis://localhost:6379", "redis://h:1/3"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://localhost", "redis://localhost:6379", "redis://h:1/3", "rediss://localhost",
+        "rediss://h:1/3",
+    ],
+)  # fmt: skip
 def test_a_redis_url_opens_without_a_connection(url: str) -> None:
     async def run() -> None:
         async with open_registry(url) as registry:
@@ -45,7 +51,8 @@ def test_a_redis_url_opens_without_a_connection(url: str) -> None:
         "", "registry.db", "sqlite:", "sqlite://", "sqlite:///", "sqlite://registry.db",
         "sqlite:///dir/", "redis:", "redis://", "redis://:6379", "redis://host:port",
         "redis://host:99999", "redis://host/name", "redis://host/0?db=1", "postgres://host/db",
-        "redis://[::1",
+        "redis://[::1", "redis://h?ca=f", "rediss://h/name", "rediss://h?ca=", "rediss://h?ca",
+        "rediss://h?ca=f&ca=f", "rediss://h?db=1", "rediss://h?key=f", "rediss://h?&", "rediss://h#f",
     ],
 )  # fmt: skip
 def test_a_wrong_url_is_a_one_line_error(url: str) -> None:
@@ -54,7 +61,13 @@ def test_a_wrong_url_is_a_one_line_error(url: str) -> None:
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("url", ["rediss://u:sesame@host", "redis://u:sesame@host:x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redisx://u:sesame@host?x=sesame", "redis://u:sesame@host:x",
+        "rediss://u:sesame@host?password=sesame",
+    ],
+)  # fmt: skip
 def test_a_password_in_a_wrong_url_is_not_shown(url: str) -> None:
     with pytest.raises(RegistryUrlError) as raised:
         open_registry(url)

@@ -77,6 +77,31 @@ def test_a_board_given_a_new_root_is_active_and_its_old_root_stays_revoked(
     with_registry(registry_url, work)
 
 
+@pytest.mark.parametrize("is_first_newer", [False, True])
+def test_of_a_removed_board_the_newest_revocation_alone_is_taken_back(
+    registry_url: str, is_first_newer: bool
+) -> None:
+    """The older ones are of boards that were replaced: a stolen one stays refused."""
+    at = [STOLEN.at + 1, STOLEN.at][:: 1 if is_first_newer else -1]
+
+    async def work(registry: Registry) -> None:
+        for each, time in zip((FIRST, SECOND), at, strict=True):
+            await registry.enrol("door", each.root, replace=True)
+            await registry.revoke("door", Revocation("stolen", time))
+        await registry.remove("door")
+        newest, older = (FIRST, SECOND)[:: 1 if is_first_newer else -1]
+        assert await registry.reinstate("door")
+        with pytest.raises(RevokedError):
+            await registry.enrol("door", older.root)
+        assert await registry.enrol("another name", newest.root)
+        # Who asks again means the other one.
+        assert await registry.reinstate("door")
+        assert await registry.enrol("door", older.root)
+        assert not await registry.reinstate("door")
+
+    with_registry(registry_url, work)
+
+
 def test_the_first_reason_stays(registry_url: str) -> None:
     async def work(registry: Registry) -> None:
         await registry.enrol(FIRST.board_id, FIRST.root)

@@ -17,13 +17,15 @@ def http(status: int, body: bytes = b"", *headers: str) -> bytes:
 @dataclass
 class ScriptedRegistry:
     """answers: by path, `HEAD PATH` before it; raw bytes, after which the connection is closed.
-    token: what Authorization must be, else 401 with this challenge."""
+    token: what Authorization must be, else 401 with this challenge. holds: until it is set, nobody
+    is answered."""
 
     answers: dict[str, bytes] = field(default_factory=dict)
     authorization: str | None = None
     challenge: str = "Basic realm=x"
     authority: str = ""
     heads: list[str] = field(default_factory=list)
+    holds: asyncio.Event | None = None
 
     def publish(self, *images: Image, name: str = "a", tag: str = "1") -> None:
         index = index_of(images)
@@ -44,6 +46,8 @@ class ScriptedRegistry:
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             self.heads.append(head)
+            if self.holds is not None:
+                await self.holds.wait()
             writer.write(self._answer(head))
             await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):

@@ -49,6 +49,7 @@ def test_workers_are_added_up_and_a_replaced_one_goes_on() -> None:
         row.question_ended(counts.CHALLENGE, counts.NOT_ASKED)
         row.note_event("firmware-not-loaded")
         row.note_event("firmware-loaded")
+        row.note_event("firmware-not-pulled")
         row.breaker_is(is_open=True)
         row.live(SERVING, time.monotonic())
     found = exposed_by(of)
@@ -63,6 +64,7 @@ def test_workers_are_added_up_and_a_replaced_one_goes_on() -> None:
     assert found[f"{asked}{{question=challenge,result=not-asked}}"] == 4
     assert found["ota_agent_attestation_seconds_count"] == 4
     assert found["ota_agent_firmware_load_failures_total"] == 4
+    assert found["ota_agent_firmware_pull_failures_total"] == 4
     assert found["ota_agent_circuit_breaker_open"] == 3
     assert found["ota_agent_sessions_open{state=sending}"] == 4
     assert found["ota_agent_workers_serving"] == found["ota_agent_workers"] == 3

@@ -7,7 +7,9 @@ import gzip
 import json
 import os
 import signal
+from asyncio.subprocess import PIPE
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from ota_agent.firmware import Trust
 from ota_agent.oci_puller import Puller
 from ota_agent.oci_reference import parse_reference
 from tests.esp_image import signing
-from tests.ota_agent.agent_process import agent_process, wait_until
+from tests.ota_agent.agent_process import COMMAND, agent_process, samples, wait_until
 from tests.ota_agent.attested_scene import AttestedScene, attested_scene
 from tests.ota_agent.conftest import make_identity
 from tests.ota_agent.images import app, key
@@ -41,7 +43,10 @@ from tests.ota_agent.registry_peer import (
     index_of,
     sha256,
 )
+from tests.ota_agent.scripted_registry import ScriptedRegistry, scripted_registry
 from tests.ota_agent.test_firmware_folder import served
+from tests.ota_agent.test_metrics import ask
+from tests.ports import free_port
 
 THERMO, LAMP = app("2.0.0", "thermo"), app("1.0.0", "lamp", "esp32s3")
 NEWER, OLDER = app("3.0.0"), app("1.0.0")
@@ -374,6 +379,97 @@ def test_without_a_cache_a_registry_that_is_down_is_told_at_start(
 
     with pytest.raises(PullError, match=registry.authority):
         asyncio.run(run())
+
+
+def test_each_look_that_brings_nothing_is_counted_though_its_reason_is_told_once(
+    registry: RegistryPeer, tmp_path: Path
+) -> None:
+    registry.push(image("esp32", THERMO))
+    filled(puller_of(registry.reference(), tmp_path / "cache"))
+    registry.stop()
+    name = "ota_agent_firmware_pull_failures_total"
+
+    async def run() -> None:
+        admin = ("127.0.0.1", free_port())
+        async with agent_of(
+            tmp_path, registry.reference(), oci_interval_s=0.02, admin=admin
+        ) as here:
+            async with asyncio.timeout(20):
+                while samples(await ask(admin[1]))[name] < 3:
+                    pass
+            assert here.agent.events_so_far().count("firmware-not-pulled") == 1
+
+    asyncio.run(run())
+
+
+# Until there is something to serve
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_first_pull_is_told_as_it_goes_and_outlives_sighup(tmp_path: Path, workers: int) -> None:
+    identity = make_identity(tmp_path / "identity")
+    script, of = ScriptedRegistry(), image("esp32", THERMO)
+
+    async def run() -> None:
+        async with scripted_registry(script):
+            script.publish(of)
+            script.holds = asyncio.Event()
+            options = (
+                "--workers", workers, "--firmware", f"oci://{script.authority}/a:1", "--cache",
+                tmp_path / "cache", "--cert", identity.certificate, "--key", identity.key,
+                "--dice-auth-url", "http://127.0.0.1:1", "--listen", "127.0.0.1:0", "--admin", "0",
+            )  # fmt: skip
+            agent = await asyncio.create_subprocess_exec(
+                COMMAND, "agent", *map(str, options), stdout=PIPE, stderr=PIPE
+            )
+            try:
+                await first_pull(agent)
+            finally:
+                with suppress(ProcessLookupError):
+                    agent.kill()
+                await agent.wait()
+
+    async def first_pull(agent: asyncio.subprocess.Process) -> None:
+        assert agent.stdout is not None and agent.stderr is not None
+        async with asyncio.timeout(20):
+            begun = json.loads(await agent.stderr.readline())
+            assert (begun["event"], begun["by"]) == ("firmware-pulling", "this process")
+            assert begun["firmware"] == f"oci://{script.authority}/a:1"
+            for _ in range(2):
+                agent.send_signal(signal.SIGHUP)
+            script.holds.set()
+            each = json.loads(await agent.stderr.readline())
+            fetched = len(of.config) + sum(map(len, of.layers))
+            assert (each["event"], each["platform"]) == ("firmware-pulling", "custom/esp32")
+            assert each["bytes"] == fetched
+            done = json.loads(await agent.stderr.readline())
+            assert (done["event"], done["bytes"]) == ("firmware-pulled", fetched)
+            assert 0 < done["seconds"] < 20
+            assert b"listening" in await agent.stdout.readline()
+            agent.terminate()
+            assert await agent.wait() == 0
+
+    asyncio.run(run())
+
+
+def test_who_waits_for_another_process_that_pulls_says_so(
+    registry: RegistryPeer, tmp_path: Path
+) -> None:
+    registry.push(image("esp32", THERMO))
+    first, second = (puller_of(registry.reference(), tmp_path) for _ in range(2))
+
+    async def run() -> None:
+        with logged() as log:
+            assert first._cache.lock()
+            waiting = asyncio.create_task(second.fill())
+            assert (await log.next("firmware-pulling"))["by"] == "another process"
+            first.close()
+            assert (await log.next("firmware-pulling"))["by"] == "this process"
+            await waiting
+            second.close()
+        assert contents(second) == [THERMO]
+
+    asyncio.run(run())
 
 
 # What is tampered with

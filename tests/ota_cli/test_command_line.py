@@ -1,20 +1,14 @@
-"""The command line as a whole: completion, --verbose, colours, tables at a terminal's width."""
+"""The command line as a whole: colours, tables at a terminal's width, output that nobody takes."""
 
 import os
 import pty
 import re
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.ota_cli.processes import COMMAND, done, refused, run, server
-from tests.world import app
-
-BASH = shutil.which("bash")
-CLOCK = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} "
+from tests.ota_cli.processes import COMMAND, done
 
 
 def on_terminal(*arguments: object, columns: int = 80, **environment: str) -> str:
@@ -36,94 +30,6 @@ def on_terminal(*arguments: object, columns: int = 80, **environment: str) -> st
         os.close(controller)
         process.wait(60)
     return said.decode()
-
-
-# -- completion -----------------------------------------------------------------------------------
-
-
-@pytest.mark.skipif(BASH is None, reason="no bash here")
-@pytest.mark.parametrize(
-    ("typed", "offered"),
-    [
-        ("ota-service upd", {"update"}),
-        ("ota-service board c", {"create"}),
-        ("ota-service update --tr", {"--trigger-key"}),
-        ("ota-service board run x --identity p", {"provisioned"}),
-    ],
-)
-def test_bash_completes(typed: str, offered: set[str]) -> None:
-    words = " ".join(f"'{word}'" for word in typed.split())
-    script = f"""
-        eval "$(ota-service completion bash)"
-        COMP_WORDS=({words}); COMP_CWORD={len(typed.split()) - 1}
-        $(complete -p ota-service | sed 's/.*-F \\([^ ]*\\).*/\\1/') ota-service
-        printf '%s\\n' "${{COMPREPLY[@]}}"
-    """
-    path = f"{Path(COMMAND).parent}:{os.environ['PATH']}"
-    said = subprocess.run(
-        [str(BASH), "--norc", "-c", script], env={**os.environ, "PATH": path},
-        capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
-    assert set(said.stdout.split()) == offered, said.stderr
-
-
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_other_shells_get_a_script_of_their_own(shell: str) -> None:
-    assert f"_OTA_SERVICE_COMPLETE={shell}_complete" in done("completion", shell)
-
-
-def test_completing_a_command_imports_none() -> None:
-    code = (
-        "import sys; from ota_cli.command_line import cli\n"
-        "from click.shell_completion import ShellComplete\n"
-        "found = ShellComplete(cli, {}, 'ota-service', 'X').get_completions([], 'up')\n"
-        "print([each.value for each in found], [n for n in sys.modules if n == 'ota_cli.update'])"
-    )
-    said = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert said.stdout == "['update'] []\n"
-
-
-# -- --verbose ------------------------------------------------------------------------------------
-
-
-def test_verbose_tells_what_is_done_with_the_time_and_changes_no_output(tmp_path: Path) -> None:
-    image = tmp_path / "app.bin"
-    image.write_bytes(app("1.0.0"))
-    quiet, verbose = run("image", "info", image), run("-v", "image", "info", image)
-    assert (quiet.stderr, verbose.stdout) == ("", quiet.stdout)
-    lines = verbose.stderr.splitlines()
-    assert len(lines) >= 3
-    assert all(re.match(CLOCK, line) for line in lines), lines
-    assert f"image {image}: read, {image.stat().st_size} bytes" in verbose.stderr
-
-
-def test_verbose_tells_each_question_to_a_board_and_its_answer(tmp_path: Path) -> None:
-    (tmp_path / "app.bin").write_bytes(app("1.0.0"))
-    flash = tmp_path / "flash.bin"
-    done("board", "create", flash, "--chip", "esp32c6", "--app", tmp_path / "app.bin")
-    with server("board", "run", flash, "--http", "127.0.0.1:0") as url:
-        told = run("-v", "update", url, "--agent", "127.0.0.1:1").stderr
-    assert re.search(rf"{CLOCK}GET {url}/update: 200, \d+ bytes in \d+ ms", told), told
-    assert re.search(rf"{CLOCK}POST {url}/update: 200", told), told
-
-
-def test_verbose_tells_no_password_and_no_key(tmp_path: Path) -> None:
-    key = tmp_path / "trigger.key"
-    key.write_text("5a" * 32)
-    url = "redis://someone:hunter2@127.0.0.1:1/0?password=hunter3"
-    told = run("-v", "list", "--registry", url).stderr
-    told += run("-v", "update", "http://u:hunter4@127.0.0.1:1", "--agent", "127.0.0.1",
-                "--trigger-key", key).stderr  # fmt: skip
-    lines = [line for line in told.splitlines() if re.match(CLOCK, line)]
-    assert "registry: redis://127.0.0.1:1/0" in "\n".join(lines)
-    assert f"trigger key {key}: read, 64 bytes" in "\n".join(lines)
-    assert not [line for line in lines if "hunter" in line or "5a5a" in line]
-
-
-def test_verbose_after_the_command_is_refused_with_where_it_goes() -> None:
-    assert "ota-service --verbose COMMAND" in refused("list", "--verbose", code=2)
 
 
 # -- terminals ------------------------------------------------------------------------------------
@@ -157,3 +63,36 @@ def test_colour_is_for_terminals_and_not_with_no_color(registry: str) -> None:
     assert not colours.search(plain), plain
     assert colours.search(on_terminal("doctor", "--agent-ca", "/no/such"))
     assert "\x1b" not in done("list", "--registry", registry)
+
+
+# -- output that cannot be taken ------------------------------------------------------------------
+
+
+def said_into(stdout: int) -> tuple[int, str]:
+    """Exit code and standard error of a command that has something to print, buffered as it is
+    outside of tests: what is left in the buffer Python would complain about at exit."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        [COMMAND, "gen-cert", "--pem", "24:0a:c4:00:00:01"], stdout=stdout, stderr=subprocess.PIPE,
+        env=environment, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stderr
+
+
+def test_a_reader_that_is_gone_is_told_by_the_exit_code_alone() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        assert said_into(writer) == (1, "")
+    finally:
+        os.close(writer)
+
+
+def test_a_full_disk_under_standard_output_is_one_line() -> None:
+    if not Path("/dev/full").is_char_device():
+        pytest.skip("no /dev/full here")
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        assert said_into(full) == (1, "ota-service: no space left on device\n")
+    finally:
+        os.close(full)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -144,8 +145,10 @@ def test_a_built_image_is_valid_to_esptool_for_every_chip(tmp_path: Path) -> Non
 
 
 def test_the_demonstration_holds_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    result = run("demo", env={**os.environ, "TMPDIR": str(tmp_path)})
+    result = run("-v", "demo", env={**os.environ, "TMPDIR": str(tmp_path)})
     assert result.returncode == 0, result.stdout + result.stderr
+    for told in (r"OTA agent: python .*ota_cli agent ", r"ota-service board create "):
+        assert re.search(rf"^[-\d]+ [:.\d]+ {told}", result.stderr, re.M), result.stderr
     for line in ("thermo 2.0.0 in ota_1, confirmed", "digest-mismatch", "key-untrusted",
                  "attestation-refused"):  # fmt: skip
         assert line in result.stdout

@@ -60,7 +60,7 @@ def test_a_board_is_enrolled_shown_revoked_and_reinstated(registry: Registry) ->
     assert (listed["state"], listed["reason"]) == ("revoked", "stolen on site")
     assert "revoked" in registry.done("list")
     assert "stolen on site" in registry.refused("submit", mac)
-    assert registry.done("revoke", mac, "--undo") == f"{mac} is active again\n"
+    assert registry.done("revoke", mac, "--undo") == f"the revocation of {mac} is taken back\n"
     assert "is not revoked" in registry.refused("revoke", mac, "--undo")
     assert registry.done("del", mac) == f"{mac} removed\n"
     for command in (["del"], ["show"], ["revoke", "--reason", "x"]):

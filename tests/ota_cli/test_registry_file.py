@@ -50,7 +50,7 @@ def test_a_file_that_is_not_there_is_named(file: Path, capsys: pytest.CaptureFix
 def test_a_password_in_a_url_of_no_known_form_is_not_shown(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file.write_text("rediss://user:secret@host\n")
+    file.write_text("redisx://user:secret@host\n")
     assert run(["list"]) == 1
     assert "secret" not in capsys.readouterr().err
 

@@ -1,6 +1,7 @@
 """`ota-service board powercut`: for anybody's signed firmware, on a copy of the flash file."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,12 @@ def found(text: str) -> dict[str, Any]:
 
 def test_every_cut_of_ones_own_firmware_with_flash_files_kept(files: Path, tmp_path: Path) -> None:
     before = (files / "flash.bin").read_bytes()
-    fields = found(
-        done("board", "powercut", files / "flash.bin", "--firmware", files / "2.0.0.bin",
-             "--json", "--seed", 7, "--keep", tmp_path / "kept", "--sample", 5)
-    )  # fmt: skip
+    result = run("-v", "board", "powercut", files / "flash.bin", "--firmware", files / "2.0.0.bin",
+                 "--json", "--seed", 7, "--keep", tmp_path / "kept", "--sample", 5)  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    fields = found(result.stdout)
+    told = [int(of) for of in re.findall(r" (\d+) of \d+ cuts, [\d,]+ a second", result.stderr)]
+    assert told == list(range(0, told[-1] + 1, 50)) and told[-1] + 50 >= fields["cuts"]
     assert fields["failures"] == 0
     assert fields["cuts"] == sum(fields["by_kind"].values()) > 1000
     assert fields["operations"] > 60

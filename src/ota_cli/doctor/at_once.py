@@ -23,11 +23,14 @@ class Running(Generic[_T]):
     def _run(self) -> None:
         took = verbose.Took()
         verbose.tell(f"{self._name}: begun")
+        outcome: tuple[_T | None, BaseException | None]
         try:
-            self._ended.put((self._work(), None))
+            outcome = self._work(), None
         except BaseException as error:
-            self._ended.put((None, error))
+            outcome = None, error
+        # First: with the last look the program ends.
         verbose.tell(f"{self._name}: done in {took}")
+        self._ended.put(outcome)
 
     def result(self, deadline: float, late: Callable[[], _T]) -> _T:
         """What the work returns or raises. deadline: of time.monotonic; then what `late` says."""

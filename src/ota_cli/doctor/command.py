@@ -10,6 +10,8 @@ from ota_cli.doctor import report
 from ota_cli.doctor.catalogue import PROBLEM
 from ota_cli.doctor.examination import Asked, examine
 from ota_cli.doctor.http import parse_url
+from ota_cli.file_completion import files
+from ota_cli.registry import registry_file
 from ota_cli.trusted_key import digest_of
 
 _FILE = click.Path(path_type=Path)
@@ -41,6 +43,7 @@ _NEEDS = {
 @click.option(
     "--trust",
     multiple=True,
+    shell_complete=files,
     metavar="KEY",
     help="Whose signature counts: a public key (PEM file) or a key digest of 64 hex digits. May be"
     " repeated.",
@@ -48,7 +51,12 @@ _NEEDS = {
 @click.option("--attestation", metavar="URL", help="The attestation server.")
 @click.option("--attestation-ca", type=_FILE, help="CA certificates for it alone, PEM.")
 @click.option("--attestation-token", type=_FILE, help="File with the agent's token for it.")
-@click.option("--registry", metavar="URL", help="sqlite:///PATH or redis://HOST:6379.")
+@click.option(
+    "--registry",
+    metavar="URL",
+    help="sqlite:///PATH, redis://HOST:6379 or, over TLS, rediss://HOST:6379?ca=FILE; without it"
+    " the URL in the file OTA_REGISTRY_FILE.",
+)
 @click.option("--board-id", metavar="ID", help="The board's id in the registry.")
 @click.option("--certificate", type=_FILE, help="The board's DICE certificate, DER or PEM.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -105,6 +113,7 @@ def doctor(
         attestation_ca=attestation_ca,
         attestation_token=attestation_token,
         registry=registry,
+        registry_file=registry_file() if registry is None else None,
         board_id=board_id,
         certificate=certificate,
     )
@@ -119,6 +128,8 @@ def doctor(
 
 def _check_options(context: click.Context) -> None:
     given = {name for name, value in context.params.items() if value and name != "as_json"}
+    if registry_file() is not None:
+        given.add("registry")
     if not given:
         raise click.UsageError(
             "nothing to look at: give --agent, --agent-ca, --agent-cert, --agent-admin, --board,"

@@ -14,6 +14,7 @@ from ota_cli.doctor.finding import Finding, Findings
 from ota_cli.doctor.http import NoAnswer
 from ota_cli.errors import CommandError
 from ota_cli.files import read_bytes
+from ota_cli.registry import url_in
 
 _DEADLINE_S = 3.0
 
@@ -68,6 +69,16 @@ def ask_server(server: SeenServer, certificate: bytes, subject: str) -> list[Fin
         text = f"POST of the certificate: expected 200, found {answer.status}: {answer.text()}"
         findings.add("attestation-failed", text)
     return findings.found
+
+
+def read_registry_file(path: Path) -> tuple[list[Finding], str | None]:
+    """The registry's URL from the file that OTA_REGISTRY_FILE names."""
+    findings = Findings("registry")
+    try:
+        return [], url_in(path)
+    except CommandError as error:
+        findings.add("registry-unreachable", str(error))
+        return findings.found, None
 
 
 def ask_registry(

@@ -50,7 +50,7 @@ _Found = tuple[list[Finding], _T | None]
 @dataclass(frozen=True, kw_only=True)
 class Asked:
     """What the command line names; None or empty is not looked at. agent: `HOST[:PORT]`. trust:
-    key digests."""
+    key digests. registry_file: has the registry's URL where `registry` is None."""
 
     agent: str | None = None
     agent_ca: Path | None = None
@@ -63,6 +63,7 @@ class Asked:
     attestation_ca: Path | None = None
     attestation_token: Path | None = None
     registry: str | None = None
+    registry_file: Path | None = None
     board_id: str | None = None
     certificate: Path | None = None
     firmware: tuple[Path, ...] = ()
@@ -146,7 +147,9 @@ class _Examination:
         if asked.board is None:
             return [], None
         wants_certificate = asked.certificate is None and (
-            asked.attestation is not None or asked.registry is not None
+            asked.attestation is not None
+            or asked.registry is not None
+            or asked.registry_file is not None
         )
         return board.look(asked.board, certificate=wants_certificate)
 
@@ -217,6 +220,9 @@ class _Examination:
                 )
             )
         registry = asked.registry
+        if registry is None and asked.registry_file is not None:
+            complaints_of_file, registry = enrolment.read_registry_file(asked.registry_file)
+            found += complaints_of_file
         if registry is not None:
             who = subject if asked.board_id or der else "registry"
             looks.append(

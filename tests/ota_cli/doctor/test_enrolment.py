@@ -1,6 +1,8 @@
 """Whether a board is enrolled: asked of server and registry."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,19 @@ def certificate(folder: Path, content: bytes | str) -> Path:
     path = folder / "board.der"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
+
+
+@contextmanager
+def running_board(onboard: bytes, **status: Any) -> Iterator[str]:
+    """The address of one that gives this certificate."""
+    said = {"device": "esp32", "application": "a", "version": "1", **STATUS, **status}
+
+    def serve(connection: Any) -> None:
+        body = onboard if b"/onboard" in connection.recv(4096) else json.dumps(said).encode()
+        connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    with tcp_server(serve) as address:
+        yield address
 
 
 @provokes("board-enrolled", "board-not-enrolled", "board-not-accepted", "board-revoked")
@@ -111,19 +126,56 @@ def test_a_registry_that_is_not_there(tmp_path: Path) -> None:
         assert "secret" not in report.message("registry-unreachable")
 
 
+@provokes("board-enrolled", "board-not-enrolled")
+def test_the_registry_is_found_by_the_file_with_its_url(
+    registry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "registry"
+    file.write_text(registry + "\n")
+    monkeypatch.setenv("OTA_REGISTRY_FILE", str(file))
+    assert doctor("--board-id", BOARD.board_id).codes == ["board-enrolled", "clock-ok"]
+    other = certificate(tmp_path, OTHER.certificate)
+    assert doctor("--certificate", other).complaints == ["board-not-enrolled"]
+    assert doctor().complaints == []
+    file.write_text(f"sqlite:///{tmp_path}/none")
+    assert doctor("--registry", registry, "--board-id", BOARD.board_id).complaints == []
+    with running_board(BOARD.certificate) as board:
+        file.write_text(registry)
+        assert "board-enrolled" in doctor("--board", board).codes
+
+
+@provokes("registry-unreachable")
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "OTA_REGISTRY_FILE {file}: no such file or directory"),
+        ("", "OTA_REGISTRY_FILE {file}: expected one line, the registry's URL"),
+        ("redis://:secret@a redis://b", "OTA_REGISTRY_FILE {file}: expected one line"),
+        ("redis://:secret@127.0.0.1:{port}", "Redis at 127.0.0.1:{port}: "),
+        ("x://:secret@y", "registry 'x://y': expected sqlite:///PATH"),
+    ],
+)
+def test_a_file_for_the_url_that_will_not_do(
+    content: str | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finding among the others, in the words of the other commands."""
+    file, port = tmp_path / "registry", free_port()
+    if content is not None:
+        file.write_text(content.format(port=port))
+    monkeypatch.setenv("OTA_REGISTRY_FILE", str(file))
+    report = doctor("--agent-ca", tmp_path / "none.der", "--board-id", BOARD.board_id)
+    assert report.complaints == ["agent-ca-unreadable", "registry-unreachable"]
+    message = report.message("registry-unreachable")
+    assert message.startswith(said.format(file=file, port=port)) and "secret" not in message
+
+
 @provokes("board-needs-protocol-2")
 def test_a_board_of_protocol_2_and_a_server_without_it() -> None:
-    said = {"device": "esp32", "application": "a", "version": "1", **STATUS, "protocol": 2}
     attestation = by_path(health=HEALTHY, challenge=answers("404 Not Found"))
-
-    def serve(connection: Any) -> None:
-        if b"/onboard" in connection.recv(4096):
-            body = BOARD.certificate
-        else:
-            body = json.dumps(said).encode()
-        connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-
-    with tcp_server(serve) as board, tcp_server(attestation) as server_address:
+    with (
+        running_board(BOARD.certificate, protocol=2) as board,
+        tcp_server(attestation) as server_address,
+    ):
         report = doctor("--board", board, "--attestation", server_address)
     assert "board-needs-protocol-2" in report.complaints
 

@@ -113,7 +113,8 @@ ENROLMENT: dict[str, Entry] = {
     ),
     "registry-unreachable": problem(
         "the registry cannot be opened or does not answer",
-        "correct --registry (sqlite:///PATH, redis://HOST:6379), or start Redis",
+        "correct --registry (sqlite:///PATH, redis[s]://HOST:6379) or OTA_REGISTRY_FILE, or start"
+        " Redis",
     ),
 }
 
