@@ -10,6 +10,7 @@ from dice_auth.errors import PolicyError
 from dice_auth.policy import parse_policy
 from ota_service import config
 from ota_service.config import Config
+from tests import world
 from tests.docs.pages import ROOT, section, table_rows
 
 PAGE = "reference/configuration.md"
@@ -32,6 +33,26 @@ WRONG = {
     "a list of `A.B.C.D`, `A.B.C.D/BITS` or names": ["10.0.0.0/99"],
     "certificates, PEM or DER, or names of files, or a list of these": 7,
 }
+# Of each kind, what is taken: all that is named, or some of it.
+RIGHT: dict[str, list[object]] = {
+    "1 to 65535": [1, 65535],
+    "a number from 1 on": [1, 1000],
+    "a number from 0 on": [0, 1000],
+    "seconds, at most a day": [1, 86400],
+    "true or false": [True, False],
+    "a text": ["some text"],
+    "a text, null": ["some text", None],
+    "`mac`, `provisioned`": ["mac", "provisioned"],
+    "`different`, `newer`, `any`": ["different", "newer", "any"],
+    "1, 2, null": [1, 2, None],
+    "32 bytes or 64 hex digits, null": [bytes(32), "5a" * 32, None],
+    "a list of key digests: 32 bytes, or 64 hex digits": [[], [bytes(32), "5a" * 32]],
+    "a list of `A.B.C.D`, `A.B.C.D/BITS` or names": [[], ["10.0.0.1", "10.0.0.0/8", "agent"]],
+    "certificates, PEM or DER, or names of files, or a list of these": [
+        world.authority("test CA").ca, world.authority("test CA").ca_pem,
+        [world.authority("test CA").ca],
+    ],
+}  # fmt: skip
 
 
 def test_every_setting_is_there_and_no_other() -> None:
@@ -50,6 +71,13 @@ def test_its_default_is_the_codes(setting: str) -> None:
 def test_what_it_may_not_be_is_refused(setting: str) -> None:
     with pytest.raises(ValueError, match=setting):
         Config({setting: WRONG[BOARD[setting][1]]})
+
+
+@pytest.mark.parametrize("setting", BOARD)
+def test_what_it_may_be_is_taken(setting: str) -> None:
+    for value in RIGHT[BOARD[setting][1]]:
+        # Protocol 2 is for boards with a secret of their own.
+        Config({"identity": "provisioned", setting: value})
 
 
 def test_every_environment_variable_is_there_and_no_other() -> None:

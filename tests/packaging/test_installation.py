@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -53,15 +54,24 @@ def test_the_list_of_components_is_the_locked_runtime_dependencies(
 ) -> None:
     if shutil.which("make") is None:
         pytest.skip("no make here")
-    listed = tmp_path / "sbom.json"
+    listed, newer, scratch = (tmp_path / name for name in ("sbom.json", "newer", "scratch"))
+    scratch.mkdir()
+    # What is published today is not what was looked at: the lock counts.
+    _publish(newer, "click", "999.0")
+    index = {**offline, "PIP_FIND_LINKS": f"{offline['PIP_FIND_LINKS']} {newer}"}
     _run(
         ["make", "-o", ".venv/.installed", f"BIN={_BIN}", f"SBOM={listed}", "sbom"],
         cwd=ROOT,
-        **offline,
+        TMPDIR=str(scratch),
+        **index,
     )
+    assert list(scratch.iterdir()) == []
     document = json.loads(listed.read_text())
     assert document["bomFormat"] == "CycloneDX"
-    assert document["metadata"]["component"]["name"] == "esp32-ota-service"
+    # The same whenever it is made.
+    assert "serialNumber" not in document and "timestamp" not in document["metadata"]
+    about = document["metadata"]["component"]
+    assert (about["type"], about["name"]) == ("application", "esp32-ota-service")
     components = {canonicalize_name(c["name"]): c for c in document["components"]}
     pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split())
     locked = {canonicalize_name(name): version for name, version in pins.items()}
@@ -69,6 +79,20 @@ def test_the_list_of_components_is_the_locked_runtime_dependencies(
     assert {name: c["version"] for name, c in components.items()} == expected
     assert all(c["purl"].startswith("pkg:pypi/") for c in components.values())
     assert all(c["licenses"] for c in components.values())
+
+
+def _publish(folder: Path, name: str, version: str) -> None:
+    """An empty wheel."""
+    folder.mkdir()
+    info = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        )
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(f"{info}/RECORD", "")
 
 
 def _run(command: list[str | Path], cwd: Path | None = None, **environment: str) -> str:
