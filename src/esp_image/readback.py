@@ -7,7 +7,6 @@ appended SHA-256. Not judged here: whether it may be installed (`acceptance`).
 from . import compat
 from .compat import const
 from .errors import ImageError
-from .parser import ImageParser
 
 _CHUNK_BYTES = const(4096)
 
@@ -42,6 +41,7 @@ def verify_slot_steps(
     bootloader=False,
     v1_keys=None,
     buffer=None,
+    make_room=None,
 ):
     """Verify the image at the start of a slot; yields after every 4096 bytes.
 
@@ -52,6 +52,9 @@ def verify_slot_steps(
     first16: the image's first 16 bytes, used in place of the slot's. bootloader: a second-stage
     bootloader. v1_keys: Secure Boot V1 instead, with these public keys (signature_v1).
     buffer: a memoryview of 4096 bytes to read into; one is allocated if there is none.
+    make_room: called when the image has been read, before its signature is verified; nothing of
+    `parser`, `segments` and `header` is held any more then, and the SlotImage has no header,
+    descriptor and segments.
     Returns a SlotImage. Raises ImageError, as the parser and signature.verify_steps, and
     `hash-missing` for an unsigned image without appended SHA-256. Allocates, beside the buffer,
     what verifying a signature takes.
@@ -60,13 +63,17 @@ def verify_slot_steps(
         form = "v1"
     else:
         form = not (unsigned_allowed and trusted is not None and not trusted)
-    parser = ImageParser(form, slot_bytes, bootloader, hash=not form, ignore_rest=True)
+    parser = _new_parser(form, slot_bytes, bootloader)
     digest = compat.sha256() if form else None
     view = memoryview(bytearray(_CHUNK_BYTES)) if buffer is None else buffer
     yield from _read_steps(read, slot_bytes, first16, parser, digest, view)
     image = SlotImage(parser)
+    chip_id = parser.header.chip_id
     signed_bytes, trailer = parser.signed_bytes, parser.v1_trailer
     parser = None  # makes room for what verifying takes
+    if make_room is not None:
+        image.header = image.descriptor = image.segments = None
+        make_room()
     if not form:
         if image.image_digest is None:
             raise ImageError("hash-missing", "an unsigned image without appended SHA-256")
@@ -85,10 +92,17 @@ def verify_slot_steps(
         if blocks[0].digest_name != "sha256":
             image.image_digest = yield from _sha384_steps(read, signed_bytes, first16)
         steps = signature.verify_blocks_steps(
-            blocks, image.image_digest, trusted, revoked, only_first_block, image.header.chip_id
+            blocks, image.image_digest, trusted, revoked, only_first_block, chip_id
         )
     image.key_digest = yield from steps
     return image
+
+
+def _new_parser(form, slot_bytes, bootloader):
+    """Its module is let go of when the image has been read, so nothing here keeps it."""
+    from .parser import ImageParser
+
+    return ImageParser(form, slot_bytes, bootloader, hash=not form, ignore_rest=True)
 
 
 def verify_slot(

@@ -28,6 +28,7 @@ def verify_slot_steps(
     bootloader: bool = False,
     v1_keys: Sequence[bytes] | None = None,
     buffer: memoryview | None = None,
+    make_room: Callable[[], object] | None = None,
 ) -> Generator[None, None, SlotImage]: ...
 def verify_slot(
     read: _Read,
