@@ -204,12 +204,12 @@ class OtaService:
         """After a boot: confirm new firmware, or go back to the old. See confirmation.confirm."""
         from . import confirmation
 
-        outcome = await confirmation.confirm(
+        ended = await confirmation.confirm(
             self.board, self._self_test, self.config.self_test_s, self.event
         )
         confirmation = None  # else this frame would keep it
         let_go(*_LOOKING)
-        return outcome
+        return ended
 
     async def end(self):
         """Before the application stops: take no more requests, cancel a running update and wait

@@ -215,7 +215,7 @@ class Session:
                 only_first_block=self._trust.only_first_block,
                 unsigned_allowed=self._trust.unsigned_allowed,
                 first16=self._writer.withheld,
-                buffer=self._writer.buffer(),
+                take_buffer=self._writer.take_buffer,
                 make_room=let_go_of_parser,
             )
         except ImageError as error:
