@@ -141,21 +141,27 @@ def read_sector(read, start):
         read(start + position * BLOCK_BYTES, raw)
         if not position and raw[0] != _MAGIC:
             raise ImageError("unsigned", "no signature block: 0x%02x, expected 0xe7" % raw[0])
-        if raw[0] == _EMPTY:
-            break
-        blocks.append(_parse_block(raw, position))
-    filler = bytearray(len(_FILLER))
-    for i in range(len(blocks) * BLOCK_BYTES, SECTOR_BYTES, len(_FILLER)):
-        read(start + i, filler)
-        if filler != _FILLER:
-            raise ImageError(
-                "signature-invalid",
-                "signature sector: not FF behind its %d blocks, at %d or after" % (len(blocks), i),
-            )
+        if raw[0] != _EMPTY and len(blocks) == position:
+            blocks.append(_parse_block(raw, position))
+        else:
+            _expect_filler(raw, position * BLOCK_BYTES, len(blocks))
+    raw = bytearray(SECTOR_BYTES - MAX_BLOCKS * BLOCK_BYTES)
+    read(start + MAX_BLOCKS * BLOCK_BYTES, raw)
+    _expect_filler(raw, MAX_BLOCKS * BLOCK_BYTES, len(blocks))
     for block in blocks:
         if block.scheme != blocks[0].scheme:
             raise ImageError("signature-invalid", "signature blocks of two schemes: %s" % blocks)
     return blocks
+
+
+def _expect_filler(raw, start, blocks):
+    for i in range(0, len(raw), len(_FILLER)):
+        if raw[i : i + len(_FILLER)] != _FILLER:
+            raise ImageError(
+                "signature-invalid",
+                "signature sector: not FF behind its %d blocks, at %d or after"
+                % (blocks, start + i),
+            )
 
 
 def _parse_block(raw, position):
