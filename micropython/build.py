@@ -1,8 +1,8 @@
 """`make mpy`: what package.json lists, and microdot, as .mpy, for mpremote to put on a board.
 
 dist/mpy/ARCHITECTURE/ gets the files and a package.json of their own, dist/microdot/ microdot's
-source for manifest.py. microdot is the one installed here, which constraints.txt pins. Private
-names are shortened (`short_names`), so that less of the heap is names.
+source for manifest.py. microdot is the one installed here, which constraints.txt pins. Names
+that are nobody else's business are shortened (`short_names`), so that less of the heap is names.
 """
 
 import json
@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import microdot
-from short_names import shorten
+from short_names import is_inner, shorten
 
 HERE = Path(__file__).parent
 ARCHITECTURES = {"xtensawin": "ESP32, S2, S3", "rv32imc": "C3, C6"}
@@ -34,7 +34,8 @@ def build(folder: Path, architecture: str) -> int:
     names = []
     texts = {name: path.read_text() for name, path in sources().items()}
     microdots = texts.pop("microdot.py")
-    texts = {**shorten(texts, [microdots]), "microdot.py": microdots}
+    examples = [(HERE / name).read_text() for name in ("boot.py", "main.py", "wifi.py")]
+    texts = {**shorten(texts, [microdots, *examples], is_inner), "microdot.py": microdots}
     with tempfile.TemporaryDirectory() as scratch:
         for name, text in texts.items():
             source, output = Path(scratch, "module.py"), folder / name.replace(".py", ".mpy")

@@ -22,6 +22,9 @@ BOARD_PACKAGES = (
     "ota_crypto", "dice", "esp_image", "esp_partition", "ota_service", "esp32_akri",
 )  # fmt: skip
 
+# What an application begins with, beside them.
+BOARD_FILES = ("boot.py", "main.py", "wifi.py")
+
 # What no board loads: CPython's backends, tools that make images and keys, the reader of DICE
 # certificates, partition tables (esp32.Partition).
 HOST_ONLY: dict[str, set[str]] = {
@@ -103,7 +106,9 @@ def compile_library(
     for output, source in others.items():
         compile_module(source, output, march)
     ours = {path: (ROOT / "src" / path).read_text() for path in board_sources(whole)}
-    shortened = short_names().shorten(ours, [path.read_text() for path in others.values()])
+    names = short_names()
+    foreign = [*others.values(), *(ROOT / "micropython" / name for name in BOARD_FILES)]
+    shortened = names.shorten(ours, [path.read_text() for path in foreign], names.is_inner)
     with tempfile.TemporaryDirectory() as scratch:
         for path, text in shortened.items():
             source = Path(scratch) / path

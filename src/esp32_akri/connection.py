@@ -8,8 +8,7 @@ import asyncio
 
 from microdot import Request
 
-from ota_crypto.compat import const
-from ota_service.compat import close_stream
+from ota_service.compat import close_stream, const
 
 REQUEST_S = 5
 ANSWER_S = 30

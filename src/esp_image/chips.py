@@ -60,25 +60,21 @@ class Chip:
         return _SMALLEST_PAGE_BYTES
 
 
-# One row a chip: Chip's arguments. Chip objects are made of those that are asked for.
-_TABLE = (
-    ("esp32", 0, 0x1000, (0x3F400000, 0x3F800000), (0x400D0000, 0x40400000), (V1, RSA), 1),
-    ("esp32s2", 2, 0x1000, (0x3F000000, 0x3FF80000), (0x40080000, 0x40800000), (RSA,)),
-    ("esp32c3", 5, 0, (0x3C000000, 0x3C800000), (0x42000000, 0x42800000), (RSA,)),
-    ("esp32s3", 9, 0, (0x3C000000, 0x3E000000), (0x42000000, 0x44000000), (RSA,)),
-    ("esp32c2", 12, 0, (0x3C000000, 0x3C400000), (0x42000000, 0x42400000),
-     (ECDSA_P192, ECDSA_P256), 1, 16, True),
-    ("esp32c6", 13, 0, (0x42000000, 0x43000000), (0x42000000, 0x43000000),
-     (RSA, ECDSA_P192, ECDSA_P256), 3, 32, True),
-    ("esp32h2", 16, 0, (0x42000000, 0x43000000), (0x42000000, 0x43000000),
-     (RSA, ECDSA_P192, ECDSA_P256), 3, 32, True),
-    ("esp32p4", 18, 0x2000, (0x40000000, 0x44000000), (0x40000000, 0x44000000),
-     (RSA, ECDSA_P192, ECDSA_P256, ECDSA_P384)),
-    ("esp32c61", 20, 0, (0x42000000, 0x44000000), (0x42000000, 0x44000000),
-     (ECDSA_P192, ECDSA_P256), 3, 32, True),
-    ("esp32c5", 23, 0x2000, (0x42000000, 0x44000000), (0x42000000, 0x44000000),
-     (RSA, ECDSA_P192, ECDSA_P256, ECDSA_P384)),
-)  # fmt: skip
+# One row a chip: Chip's arguments, numbers but those of blocks and digests in hex, schemes by the
+# letters of _SCHEMES. Text takes a fifth of what the objects would; those that are asked for are
+# made.
+_TABLE = """\
+esp32 0 1000 3f400000 3f800000 400d0000 40400000 VR 1 32
+esp32s2 2 1000 3f000000 3ff80000 40080000 40800000 R 3 32
+esp32c3 5 0 3c000000 3c800000 42000000 42800000 R 3 32
+esp32s3 9 0 3c000000 3e000000 42000000 44000000 R 3 32
+esp32c2 c 0 3c000000 3c400000 42000000 42400000 12 1 16 pages
+esp32c6 d 0 42000000 43000000 42000000 43000000 R12 3 32 pages
+esp32h2 10 0 42000000 43000000 42000000 43000000 R12 3 32 pages
+esp32p4 12 2000 40000000 44000000 40000000 44000000 R123 3 32
+esp32c61 14 0 42000000 44000000 42000000 44000000 12 3 32 pages
+esp32c5 17 2000 42000000 44000000 42000000 44000000 R123 3 32"""
+_SCHEMES = {"V": V1, "R": RSA, "1": ECDSA_P192, "2": ECDSA_P256, "3": ECDSA_P384}
 
 _made = {}
 
@@ -86,33 +82,51 @@ _made = {}
 def __getattr__(name):
     """CHIPS: every chip by its name, for whoever needs them all."""
     if name == "CHIPS":
-        return {row[0]: by_id(row[1]) for row in _TABLE}
+        return {name: by_id(id) for name, id, _ in _rows()}
     raise AttributeError(name)
+
+
+def _rows():
+    """(name, id, the other columns) of each chip."""
+    for row in _TABLE.split("\n"):
+        columns = row.split()
+        yield columns[0], int(columns[1], 16), columns[2:]
 
 
 def by_id(id):
     """The chip with this id in image headers, or None."""
     if id not in _made:
-        for row in _TABLE:
-            if row[1] == id:
-                _made[id] = Chip(*row)
+        for name, number, columns in _rows():
+            if number == id:
+                _made[id] = _make(name, id, columns)
     return _made.get(id)
+
+
+def _make(name, id, columns):
+    offset, drom, drom_end, irom, irom_end = [int(column, 16) for column in columns[:5]]
+    schemes, blocks, digest_bytes = columns[5:8]
+    return Chip(
+        name, id, offset, (drom, drom_end), (irom, irom_end),
+        tuple([_SCHEMES[letter] for letter in schemes]), int(blocks), int(digest_bytes),
+        len(columns) > 8,
+    )  # fmt: skip
 
 
 def chip_name(id):
     """Name of the chip with this id. Raises ValueError for an unknown one."""
     chip = by_id(id)
     if chip is None:
-        raise ValueError("chip id %s: expected one of %s" % (id, [row[1] for row in _TABLE]))
+        ids = [number for _, number, _ in _rows()]
+        raise ValueError("chip id %s: expected one of %s" % (id, ids))
     return chip.name
 
 
 def chip_id(name):
     """Id of the chip with this name. Raises ValueError for an unknown one."""
-    for row in _TABLE:
-        if row[0] == name:
-            return row[1]
-    names = ", ".join(sorted([row[0] for row in _TABLE]))
+    for row, id, _ in _rows():
+        if row == name:
+            return id
+    names = ", ".join(sorted([row for row, _, _ in _rows()]))
     raise ValueError("chip %r: expected one of %s" % (name, names))
 
 

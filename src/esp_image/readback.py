@@ -7,7 +7,6 @@ appended SHA-256. Not judged here: whether it may be installed (`acceptance`).
 from . import compat
 from .compat import const
 from .errors import ImageError
-from .parser import ImageParser
 
 _CHUNK_BYTES = const(4096)
 
@@ -41,7 +40,8 @@ def verify_slot_steps(
     first16=None,
     bootloader=False,
     v1_keys=None,
-    buffer=None,
+    take_buffer=None,
+    make_room=None,
 ):
     """Verify the image at the start of a slot; yields after every 4096 bytes.
 
@@ -51,7 +51,11 @@ def verify_slot_steps(
     right and look at no signature, as a bootloader without Secure Boot does.
     first16: the image's first 16 bytes, used in place of the slot's. bootloader: a second-stage
     bootloader. v1_keys: Secure Boot V1 instead, with these public keys (signature_v1).
-    buffer: a memoryview of 4096 bytes to read into; one is allocated if there is none.
+    take_buffer(): gives a memoryview of 4096 bytes to read into; one is allocated without it. It is
+    not held any more when the image has been read: verifying has big numbers to hold.
+    make_room: called when the image has been read, before its signature is verified; nothing of
+    `parser`, `segments` and `header` is held any more then, and the SlotImage has no header,
+    descriptor and segments.
     Returns a SlotImage. Raises ImageError, as the parser and signature.verify_steps, and
     `hash-missing` for an unsigned image without appended SHA-256. Allocates, beside the buffer,
     what verifying a signature takes.
@@ -60,13 +64,16 @@ def verify_slot_steps(
         form = "v1"
     else:
         form = not (unsigned_allowed and trusted is not None and not trusted)
-    parser = ImageParser(form, slot_bytes, bootloader, hash=not form, ignore_rest=True)
+    parser = _new_parser(form, slot_bytes, bootloader)
     digest = compat.sha256() if form else None
-    view = memoryview(bytearray(_CHUNK_BYTES)) if buffer is None else buffer
-    yield from _read_steps(read, slot_bytes, first16, parser, digest, view)
+    yield from _read_steps(read, slot_bytes, first16, parser, digest, take_buffer)
     image = SlotImage(parser)
+    chip_id = parser.header.chip_id
     signed_bytes, trailer = parser.signed_bytes, parser.v1_trailer
     parser = None  # makes room for what verifying takes
+    if make_room is not None:
+        image.header = image.descriptor = image.segments = None
+        make_room()
     if not form:
         if image.image_digest is None:
             raise ImageError("hash-missing", "an unsigned image without appended SHA-256")
@@ -79,16 +86,21 @@ def verify_slot_steps(
     else:
         from . import signature
 
-        # The sector takes the place of the image's last chunk: nothing copies it.
-        read(signed_bytes, view)
-        blocks = signature.parse_sector(view)
+        blocks = signature.read_sector(read, signed_bytes)
         if blocks[0].digest_name != "sha256":
             image.image_digest = yield from _sha384_steps(read, signed_bytes, first16)
         steps = signature.verify_blocks_steps(
-            blocks, image.image_digest, trusted, revoked, only_first_block, image.header.chip_id
+            blocks, image.image_digest, trusted, revoked, only_first_block, chip_id
         )
     image.key_digest = yield from steps
     return image
+
+
+def _new_parser(form, slot_bytes, bootloader):
+    """Its module is let go of when the image has been read, so nothing here keeps it."""
+    from .parser import ImageParser
+
+    return ImageParser(form, slot_bytes, bootloader, hash=not form, ignore_rest=True)
 
 
 def verify_slot(
@@ -111,11 +123,12 @@ def verify_slot(
     ))  # fmt: skip
 
 
-def _read_steps(read, slot_bytes, first16, parser, digest, view):
+def _read_steps(read, slot_bytes, first16, parser, digest, take_buffer):
     """Feed the slot to the parser, and its signed part to the digest.
 
     Up to the image's end, or to the signature sector, which is the caller's.
     """
+    view = memoryview(bytearray(_CHUNK_BYTES)) if take_buffer is None else take_buffer()
     offset = 0
     while not parser.is_complete:
         if offset >= slot_bytes:

@@ -27,7 +27,8 @@ def verify_slot_steps(
     first16: bytes | bytearray | None = None,
     bootloader: bool = False,
     v1_keys: Sequence[bytes] | None = None,
-    buffer: memoryview | None = None,
+    take_buffer: Callable[[], memoryview] | None = None,
+    make_room: Callable[[], object] | None = None,
 ) -> Generator[None, None, SlotImage]: ...
 def verify_slot(
     read: _Read,

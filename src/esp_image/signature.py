@@ -7,7 +7,7 @@ that is). Not computed here: the digest of the image (`readback`, which also say
 from . import chips, compat
 from .compat import const
 from .errors import ImageError
-from .signature_block import parse_sector
+from .signature_block import parse_sector, read_sector  # noqa: F401
 
 _DIGEST_BYTES = const(32)
 _SHORT_DIGEST_BYTES = const(16)
@@ -42,7 +42,8 @@ def verify(sector, image_digest, trusted, revoked=(), only_first_block=False, ch
 
 
 def verify_blocks_steps(blocks, image_digest, trusted, revoked, only_first_block, chip_id):
-    """verify_steps over a sector that has been parsed. What is cheap to refuse comes first."""
+    """verify_steps over a sector that has been parsed. What is cheap to refuse comes first. The
+    blocks are of no use afterwards."""
     if only_first_block and len(blocks) > 1:
         raise ImageError(
             "extra-block",
@@ -100,8 +101,9 @@ def _signature_steps(block):
     if block.scheme == chips.RSA:
         from ota_crypto import rsa_pss
 
-        n, e = block.numbers
-        return (yield from rsa_pss.verify_steps(n, e, block.image_digest, block.signature))
+        (n, e), signature = block.numbers, block.signature
+        block.forget()
+        return (yield from rsa_pss.verify_steps(n, e, block.image_digest, signature))
     x, y = block.numbers
     r, s = halves(block.signature)
     if block.scheme == chips.ECDSA_P256:

@@ -62,6 +62,10 @@ class Block:
         at, size = self._key_offset + 1 + self._field, self._coordinate
         return _reversed(raw, at, size) + _reversed(raw, at + size, size)
 
+    def forget(self):
+        """Let go of the bytes: `numbers` and `signature` have been read for the last time."""
+        self._raw = None
+
     def _read_rsa(self, raw):
         self.scheme = chips.RSA
         self.digest_name = "sha256"
@@ -119,24 +123,45 @@ def parse_sector(sector):
     if len(sector) != SECTOR_BYTES:
         raise ValueError("signature sector: expected 4096 bytes, got %d" % len(sector))
     view = memoryview(sector)
-    if view[0] != _MAGIC:
-        raise ImageError("unsigned", "no signature block: 0x%02x, expected 0xe7" % view[0])
+
+    def read(offset, buffer):
+        buffer[:] = view[offset : offset + len(buffer)]
+
+    return read_sector(read, 0)
+
+
+def read_sector(read, start):
+    """As parse_sector, of a sector that is read piece by piece: never held is more than its blocks.
+
+    read(offset, buffer): fills the buffer. start: the sector's offset.
+    """
     blocks = []
     for position in range(MAX_BLOCKS):
-        raw = view[position * BLOCK_BYTES : (position + 1) * BLOCK_BYTES]
-        if raw[0] == _EMPTY:
-            break
-        blocks.append(_parse_block(raw, position))
-    for i in range(len(blocks) * BLOCK_BYTES, SECTOR_BYTES, len(_FILLER)):
-        if view[i : i + len(_FILLER)] != _FILLER:
-            raise ImageError(
-                "signature-invalid",
-                "signature sector: not FF behind its %d blocks, at %d or after" % (len(blocks), i),
-            )
+        raw = bytearray(BLOCK_BYTES)
+        read(start + position * BLOCK_BYTES, raw)
+        if not position and raw[0] != _MAGIC:
+            raise ImageError("unsigned", "no signature block: 0x%02x, expected 0xe7" % raw[0])
+        if raw[0] != _EMPTY and len(blocks) == position:
+            blocks.append(_parse_block(raw, position))
+        else:
+            _expect_filler(raw, position * BLOCK_BYTES, len(blocks))
+    raw = bytearray(SECTOR_BYTES - MAX_BLOCKS * BLOCK_BYTES)
+    read(start + MAX_BLOCKS * BLOCK_BYTES, raw)
+    _expect_filler(raw, MAX_BLOCKS * BLOCK_BYTES, len(blocks))
     for block in blocks:
         if block.scheme != blocks[0].scheme:
             raise ImageError("signature-invalid", "signature blocks of two schemes: %s" % blocks)
     return blocks
+
+
+def _expect_filler(raw, start, blocks):
+    for i in range(0, len(raw), len(_FILLER)):
+        if raw[i : i + len(_FILLER)] != _FILLER:
+            raise ImageError(
+                "signature-invalid",
+                "signature sector: not FF behind its %d blocks, at %d or after"
+                % (blocks, start + i),
+            )
 
 
 def _parse_block(raw, position):

@@ -106,3 +106,21 @@ def let_go(*names):
             except (KeyError, AttributeError):
                 pass
     collect_garbage()
+
+
+def let_go_of_parser():
+    """Where memory is scarce: unload what reads an image; what verifies its signature comes."""
+    let_go("esp_image.parser", "esp_image.segments", "esp_image.header")
+
+
+class Values:
+    """What another object held; see `values_of`."""
+
+
+def values_of(found):
+    """A copy of an object's attributes, without the code of its class and module: an instance of
+    the class would keep that in memory."""
+    values = Values()
+    for name, value in found.__dict__.items():
+        setattr(values, name, value)
+    return values

@@ -25,6 +25,7 @@ async def connect(host, port, config, first, board):
             # On MicroPython the handshake comes with the first write.
             writer.write(first)
             await writer.drain()
+            tls.handshake_is_over(context)
         except BaseException:
             await compat.close_stream(writer)
             raise

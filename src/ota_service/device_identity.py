@@ -95,7 +95,7 @@ def evidence_steps(service, nonce, channel):
     key = yield from _private_key_steps(service.board, service.identity, service.config.identity)
     yield
     # What derives the key gives way to what signs with it.
-    let_go("dice", "ota_crypto.hkdf", "ota_service.uds")
+    let_go("dice", "ota_crypto", "ota_service.uds")
     from dice import evidence
 
     yield

@@ -20,12 +20,23 @@ _ANSWERS = const(
         "ota_service.tls_mbedtls",
     )
 )
+_READERS = const(
+    (
+        "esp_image.parser",
+        "esp_image.segments",
+        "esp_image.readback",
+        "esp_image.header",
+        "esp_image.chips",
+        "esp_image.compat",
+        "esp_image.checksum_viper",
+    )
+)
 
 
 def session(board, slot, expected, trust):
     """A session that can be resumed."""
     # What read the running image; its turn comes again with the first byte of the new one.
-    compat.let_go("esp_image.parser", "esp_image.segments", "esp_image.readback")
+    compat.let_go(*_READERS)
     from .progress import Progress
     from .resumable import ResumableSession
 

@@ -78,7 +78,7 @@ class ResumableSession(Session):
     def make_room(self):
         """The proof is made: take what an image needs, if it is not held already. Before anything
         else is loaded: a sector's buffer is the longest piece of memory there is."""
-        if self._parser is None:
+        if self._writer is None:
             self._start()
 
     def resume_steps(self):

@@ -6,9 +6,7 @@ What an update does stands in `update`, which is loaded with the first one.
 import asyncio
 import json
 
-from . import confirmation, secure_version
 from .compat import const, let_go
-from .descriptor import read_descriptor
 from .errors import BadRequest, OtaError
 from .gate import Gate
 
@@ -16,6 +14,22 @@ from .gate import Gate
 # object, it was started with. Two would write over what the other has verified.
 _updating = []
 _ACCEPTED = const("Received update request: About to update (%s)\n")
+# What looks at the settings, at a boot, and at the running image: of no use once that is done.
+_LOOKING = const(
+    (
+        "ota_service.start",
+        "ota_service.config",
+        "ota_service.confirmation",
+        "ota_service.secure_version",
+        "ota_service.clock",
+        "ota_service.descriptor",
+        "esp_partition",
+        "esp_image.header",
+        "esp_image.chips",
+        "esp_image.compat",
+        "esp_image.checksum_viper",
+    )
+)
 
 
 class OtaService:
@@ -29,8 +43,10 @@ class OtaService:
     """
 
     def __init__(self, board, settings=None, self_test=None, on_progress=None, on_event=None):
+        from . import start
+
         self.board = board
-        self.config = _checked(settings)
+        self.config = start.checked(settings)
         self.gate = Gate(self.config, board.random)
         self._self_test = self_test
         self._on_progress = on_progress
@@ -45,34 +61,16 @@ class OtaService:
         self._certificate_lock = asyncio.Lock()
         self._cancelled = False
         self._ended = False
-        secure_version.open_storage(board)
-        if self.config.identity != "mac":
-            from . import device_identity
+        self.descriptor = None
+        self.confirmed = False
+        start.look_around(self)
+        start = None  # else this frame would keep it
+        let_go(*_LOOKING)
 
-            device_identity.start(board)
-        self.descriptor = read_descriptor(board.running_partition())
-        self._look_back()
-        self._warn()
-
-    def _warn(self):
-        """What takes away from the board's security is in its log from the start."""
-        if self.config.insecure:
-            text = "an update takes a raw image from whoever connects to TCP port %d, without TLS"
-            self.event("INSECURE", "insecure: " + text % self.config.insecure_port)
-        if self.config.allow_unsigned:
-            text = "where no key is trusted, unsigned firmware is installed"
-            self.event("INSECURE", "allow_unsigned: " + text)
-
-    def _look_back(self):
-        try:
-            reason = confirmation.rollback_reason(self.board)
-        except OSError:
-            return  # unreadable otadata must not keep the application from starting
-        if reason is not None:
-            self._rolled_back = True
-            self._error = OtaError(
-                "rolled-back", "the firmware installed last went back: %s" % reason
-            )
+    def went_back(self, error):
+        """The firmware installed last is not the one that runs: that is what the status says."""
+        self._rolled_back = True
+        self._error = error
 
     # -- endpoints ----------------------------------------------------------------------------
 
@@ -150,7 +148,7 @@ class OtaService:
             "attempt": session.attempt if session else 0,
             "slot": session.slot_label if session else None,
             "running": self.board.running_partition().info()[4],
-            "confirmed": not confirmation.is_pending(self.board),
+            "confirmed": self._is_confirmed(),
             "identity": self.config.identity,
             "protocol": self.config.protocol,
             "error": {"code": error.code, "message": error.message} if error else None,
@@ -168,6 +166,15 @@ class OtaService:
         else:
             state = "failed" if self._error is not None and not self._rolled_back else "idle"
         return "connecting" if self.is_updating and state in ("idle", "failed") else state
+
+    def _is_confirmed(self):
+        """Whether the running image needs no confirmation. Once it needs none that lasts until the
+        next boot, and what tells is not loaded for it again."""
+        if not self.confirmed:
+            from . import confirmation
+
+            self.confirmed = not confirmation.is_pending(self.board)
+        return self.confirmed
 
     def info(self):
         """The answer to GET /info as a dict."""
@@ -195,9 +202,14 @@ class OtaService:
 
     async def confirm(self):
         """After a boot: confirm new firmware, or go back to the old. See confirmation.confirm."""
-        return await confirmation.confirm(
+        from . import confirmation
+
+        ended = await confirmation.confirm(
             self.board, self._self_test, self.config.self_test_s, self.event
         )
+        confirmation = None  # else this frame would keep it
+        let_go(*_LOOKING)
+        return ended
 
     async def end(self):
         """Before the application stops: take no more requests, cancel a running update and wait
@@ -374,20 +386,6 @@ class OtaService:
     def event(self, name, detail):
         """Tell the application."""
         _call(self._on_event, name, detail)
-
-
-class _Settings:
-    """What config.Config holds, without the code that checks it."""
-
-
-def _checked(settings):
-    from .config import Config
-
-    checked = _Settings()
-    for name, value in Config(settings).__dict__.items():
-        setattr(checked, name, value)
-    let_go("ota_service.config")
-    return checked
 
 
 def _call(hook, *arguments):

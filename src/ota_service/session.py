@@ -7,7 +7,7 @@ sessions, whose attempts may begin in the middle, are `resumable`'s.
 
 from esp_image import ImageError
 
-from .compat import const
+from .compat import const, let_go, let_go_of_parser
 from .errors import OtaError, PeerError
 from .slot_writer import SlotWriter
 
@@ -94,7 +94,8 @@ class Session:
 
         Where unsigned images are allowed only the stream's end tells whether a signature follows.
         """
-        return not self._trust.unsigned_allowed and self._parser.is_complete
+        parser = self._parser
+        return parser is not None and not self._trust.unsigned_allowed and parser.is_complete
 
     def begin_attempt(self):
         """Start over with a fresh parser and an untouched writer."""
@@ -106,18 +107,22 @@ class Session:
         self._accepted = False
         # What the attempt before holds goes first: its sector buffer is the largest thing here.
         self._parser = self._writer = None
+        self._received, self._total = 0, None
+        self._writer = self._new_writer()
+
+    def _new_writer(self):
+        return SlotWriter(self.slot)
+
+    def _new_parser(self):
+        """The parser comes with the first byte: until then there is other code to hold."""
         from esp_image import ImageParser
 
-        self._writer = self._new_writer()
-        self._parser = ImageParser(
+        return ImageParser(
             signed=not self._trust.unsigned_allowed or None,
             max_bytes=self._slot_bytes,
             hash=self._hash,
             keep_sector=False,
         )
-
-    def _new_writer(self):
-        return SlotWriter(self.slot)
 
     def connected(self):
         """The agent has the certificate and decides."""
@@ -148,6 +153,8 @@ class Session:
 
     def feed(self, piece):
         """Parse and judge the image's next bytes; `take` does, before they go on to flash."""
+        if self._parser is None:
+            self._parser = self._new_parser()
         try:
             self._parser.feed(piece)
             if not self._accepted and self._parser.descriptor is not None:
@@ -161,6 +168,8 @@ class Session:
 
         acceptance.require(self._parser.header, self._parser.descriptor, self._expected)
         self._accepted = True
+        acceptance = None  # else this frame would keep it
+        let_go("esp_image.acceptance")
 
     def end_of_stream(self):
         """The stream ended. Raises PeerError when that is too early, OtaError for an image that
@@ -170,6 +179,8 @@ class Session:
                 "attestation-refused",
                 "the agent closed without one byte of firmware: this board was not accepted",
             )
+        if self._parser is None:
+            self._parser = self._new_parser()
         try:
             self._parser.close()
         except ImageError:
@@ -204,7 +215,8 @@ class Session:
                 only_first_block=self._trust.only_first_block,
                 unsigned_allowed=self._trust.unsigned_allowed,
                 first16=self._writer.withheld,
-                buffer=self._writer.buffer(),
+                take_buffer=self._writer.take_buffer,
+                make_room=let_go_of_parser,
             )
         except ImageError as error:
             if error.code in _ABOUT_THE_SIGNATURE:

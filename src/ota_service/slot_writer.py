@@ -53,9 +53,12 @@ class SlotWriter:
             self._filled += count
         self._flush()
 
-    def buffer(self):
-        """The sector buffer, for reading back; what it held has been written."""
-        return self._view
+    def take_buffer(self):
+        """The sector buffer, for reading back: what it held has been written. It is the caller's,
+        nothing more is written through it."""
+        view = self._view
+        self._sector = self._view = None
+        return view
 
     def release(self):
         """Write the withheld bytes: from here on the slot can boot. They are read back."""

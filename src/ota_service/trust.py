@@ -6,6 +6,7 @@ own signature.
 
 from esp_image import ImageError
 
+from .compat import let_go_of_parser
 from .errors import OtaError
 
 
@@ -59,8 +60,9 @@ def _own_key_steps(running):
 
     try:
         image = yield from readback.verify_slot_steps(
-            read, running.info()[3], trusted=None, only_first_block=True
-        )
+            read, running.info()[3], trusted=None, only_first_block=True,
+            make_room=let_go_of_parser,
+        )  # fmt: skip
     except ImageError:
         return None
     return image.key_digest

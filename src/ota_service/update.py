@@ -6,10 +6,9 @@ What the steps do stands in the modules beside this one; which of them may follo
 
 import asyncio
 
-from . import compat, confirmation, secure_version, trust
-from .errors import OtaError, PeerError
+from . import compat
+from .errors import PeerError
 from .patience import Patience
-from .session import Session
 
 
 class Update:
@@ -32,6 +31,7 @@ class Update:
         """All attempts. Ends with the board's reset, or raises OtaError."""
         await asyncio.sleep(0)  # loading this took its time
         self.session = session = await self._new_session()
+        compat.let_go("ota_service.preparation", "ota_service.secure_version", "ota_service.trust")
         while True:
             self._service.check_cancelled()
             self._patience.check_deadline()
@@ -68,30 +68,24 @@ class Update:
             certificate = await service.device_certificate()  # 2
             taking = self._receive(session, certificate)
             await patience.watch(taking, "no TLS connection", config.connect_s)
-        # What connects and what judges the header give way to what verifies.
-        compat.let_go(
-            "ota_service.protocol1",
-            "ota_service.connection",
-            "ota_service.tls_mbedtls",
-            "esp_image.acceptance",
-        )
+        # What receives gives way to what verifies.
+        compat.let_go("ota_service.protocol1", "ota_service.tls_mbedtls")
         service.event("verifying", "%d bytes in %s" % (session.received, session.slot_label))
         await service.stepped(session.verify_steps())  # 7
         service.event("switching", "boot partition %s" % session.slot_label)
-        session.switch(lambda: confirmation.boots_next(self._board, session.slot))  # 8
+        session.switch(lambda: self._boots_next(session.slot))  # 8
         service.event("rebooting", "into %s" % session.slot_label)
         self._board.reset()
 
     async def _receive(self, session, certificate):
         service, config, patience = self._service, self._config, self._patience
-        from . import connection, protocol1
-
         where = "%s:%d" % (self._host, self._port)
         service.event("connecting", "%s, attempt %d" % (where, session.attempt))
-        reader, writer, _ = await connection.connect(
-            self._host, self._port, config, certificate, self._board
-        )  # 3, 4
+        reader, writer = await self._connect(certificate)  # 3, 4
         try:
+            compat.let_go("ota_service.connection", "ota_service.tls_mbedtls")
+            from . import protocol1
+
             session.connected()
             service.event("attesting", "certificate of %d bytes sent" % len(certificate))
             patience.expect("no decision about this board", config.first_byte_s)
@@ -101,36 +95,24 @@ class Update:
         finally:
             await compat.close_stream(writer)
 
-    async def _new_session(self):
-        """Refuses what no attempt can help; raises OtaError."""
-        from esp_image.expected import Expected
+    async def _connect(self, certificate):
+        """(reader, writer)."""
+        from . import connection
 
-        board, config = self._board, self._config
-        if confirmation.read_entries(board) is None:
-            raise OtaError("no-otadata", "the partition table has no otadata")
-        if confirmation.is_pending(board):
-            raise OtaError("not-confirmed", "the running firmware has not confirmed itself yet")
-        running = board.running_partition()
-        slot = _spare_slot(running)
-        steps = trust.find_trust_steps(board, config.trusted_keys, config.allow_unsigned)
-        found = await self._service.stepped(steps)
-        # Their turn comes again when the image is there.
-        compat.let_go("ota_crypto", "esp_image.signature", "esp_image.signature_block")
-        descriptor = self._service.descriptor
-        expected = Expected(
-            chip_id=board.chip_id,
-            chip_revision=board.chip_revision,
-            secure_version_floor=secure_version.floor(board, descriptor),
-            project_name=config.project,
-            policy=config.policy,
-            running=descriptor,
-            max_bytes=slot.info()[3],
+        reader, writer, _ = await connection.connect(
+            self._host, self._port, self._config, certificate, self._board
         )
-        if config.protocol == 2 and not config.insecure:
-            from . import protocol2
+        return reader, writer
 
-            return protocol2.session(board, slot, expected, found)
-        return Session(slot, expected, found)
+    async def _new_session(self):
+        from . import preparation
+
+        return await preparation.new_session(self._service)
+
+    def _boots_next(self, slot):
+        from . import confirmation
+
+        return confirmation.boots_next(self._board, slot)
 
     def _require_network(self):
         if not self._board.network_is_up():
@@ -146,13 +128,3 @@ class Update:
         """Seconds before the next attempt: growing by half each time up to a minute, +- 25 %."""
         delay = min(self._config.retry_delay_s * 1.5 ** min(attempt - 1, 20), 60)
         return delay * (0.75 + self._board.random(1)[0] / 512)
-
-
-def _spare_slot(running):
-    try:
-        slot = running.get_next_update()
-    except OSError as error:
-        raise OtaError("no-spare-slot", "the partition table has no OTA slots: %s" % error)
-    if slot.info()[2] == running.info()[2]:
-        raise OtaError("no-spare-slot", "the partition table has no slot beside the running one")
-    return slot

@@ -10,11 +10,12 @@ class Slot:
 
     def __init__(self, image, size=SLOT_BYTES):
         self.raw = bytearray(image.ljust(size, b"\xff"))
-        self.reads = 0
+        self.reads = self.bytes_read = 0
 
     def read(self, offset, buffer):
         buffer[:] = self.raw[offset : offset + len(buffer)]
         self.reads += 1
+        self.bytes_read += len(buffer)
 
 
 def verify(image, **options):

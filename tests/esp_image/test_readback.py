@@ -127,7 +127,8 @@ def test_flash_is_read_once(keys):
     signed = sign(IMAGE, keys("p256"))
     slot = Slot(signed)
     readback.verify_slot(slot.read, len(slot.raw), [digest_of(keys("p256"))])
-    assert slot.reads == 16
+    assert slot.bytes_read == len(signed)
+    assert slot.reads < 20
 
 
 def test_a_bootloader_can_be_read_back(keys):

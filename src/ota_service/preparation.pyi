@@ -1,0 +1,4 @@
+from .service import OtaService
+from .session import Session
+
+async def new_session(service: OtaService) -> Session: ...
