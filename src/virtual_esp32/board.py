@@ -13,6 +13,9 @@ from .nvs import NVS
 from .nvs_storage import NvsStorage
 from .partition import VirtualPartition
 
+# For the end of what was cancelled.
+_LOOK_AGAIN_S = 0.001
+
 
 class VirtualBoard:
     """A board on a NorFlash and an EFuse. `boot` comes before anything else.
@@ -213,8 +216,18 @@ async def _run(board, application):
 
 
 async def _end(task):
+    """Cancel it and wait for its end, which no cancellation of who waits here shortens; that one
+    would be lost if the task itself were awaited: asyncio hands it on."""
     task.cancel()
+    cancelled = None
+    while not task.done():
+        try:
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        except asyncio.CancelledError as error:
+            cancelled = error
     try:
         await task
     except asyncio.CancelledError:
         pass
+    if cancelled is not None:
+        raise cancelled

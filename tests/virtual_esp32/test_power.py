@@ -27,6 +27,33 @@ def test_a_reset_boots_again_and_the_end_of_the_application_is_the_end() -> None
     assert boots == ["ota_0"] * 3
 
 
+def test_power_goes_off_also_in_the_moment_of_a_reset() -> None:
+    """The old application is ending, and the board would boot again."""
+    boots, ended = [], []
+
+    async def run() -> None:
+        async def application(of: VirtualBoard) -> None:
+            boots.append(of.decision.partition.label)
+            if len(boots) > 1:
+                return
+            of.reset()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                on.cancel()
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                ended.append(True)
+
+        on = asyncio.create_task(power_on(world.board(world.app("1.0.0")), application))
+        async with asyncio.timeout(10):
+            await asyncio.wait((on,))
+        assert on.cancelled()
+
+    asyncio.run(run())
+    assert (boots, ended) == (["ota_0"], [True])
+
+
 def test_what_the_application_raises_comes_out() -> None:
     async def application(of: VirtualBoard) -> None:
         raise ValueError("its own bug")
