@@ -64,13 +64,10 @@ def verify_slot_steps(
         form = "v1"
     else:
         form = not (unsigned_allowed and trusted is not None and not trusted)
-    parser = _new_parser(form, slot_bytes, bootloader)
-    digest = compat.sha256() if form else None
-    yield from _read_steps(read, slot_bytes, first16, parser, digest, take_buffer)
-    image = SlotImage(parser)
-    chip_id = parser.header.chip_id
-    signed_bytes, trailer = parser.signed_bytes, parser.v1_trailer
-    parser = None  # makes room for what verifying takes
+    # Not here: on MicroPython this frame would keep what it has called with.
+    image, chip_id, signed_bytes, trailer = yield from _image_steps(
+        read, slot_bytes, form, first16, bootloader, take_buffer
+    )
     if make_room is not None:
         image.header = image.descriptor = image.segments = None
         make_room()
@@ -78,7 +75,6 @@ def verify_slot_steps(
         if image.image_digest is None:
             raise ImageError("hash-missing", "an unsigned image without appended SHA-256")
         return image
-    image.image_digest = digest.digest()
     if form == "v1":
         from . import signature_v1
 
@@ -96,11 +92,18 @@ def verify_slot_steps(
     return image
 
 
-def _new_parser(form, slot_bytes, bootloader):
-    """Its module is let go of when the image has been read, so nothing here keeps it."""
+def _image_steps(read, slot_bytes, form, first16, bootloader, take_buffer):
+    """(SlotImage, chip id, bytes that a signature covers, Secure Boot V1 trailer) of a slot."""
     from .parser import ImageParser
 
-    return ImageParser(form, slot_bytes, bootloader, hash=not form, ignore_rest=True)
+    parser = ImageParser(form, slot_bytes, bootloader, hash=not form, ignore_rest=True)
+    digest = compat.sha256() if form else None
+    view = memoryview(bytearray(_CHUNK_BYTES)) if take_buffer is None else take_buffer()
+    yield from _read_steps(read, slot_bytes, first16, parser, digest, view)
+    image = SlotImage(parser)
+    if form:
+        image.image_digest = digest.digest()
+    return image, parser.header.chip_id, parser.signed_bytes, parser.v1_trailer
 
 
 def verify_slot(
@@ -123,12 +126,11 @@ def verify_slot(
     ))  # fmt: skip
 
 
-def _read_steps(read, slot_bytes, first16, parser, digest, take_buffer):
+def _read_steps(read, slot_bytes, first16, parser, digest, view):
     """Feed the slot to the parser, and its signed part to the digest.
 
     Up to the image's end, or to the signature sector, which is the caller's.
     """
-    view = memoryview(bytearray(_CHUNK_BYTES)) if take_buffer is None else take_buffer()
     offset = 0
     while not parser.is_complete:
         if offset >= slot_bytes:

@@ -7,7 +7,7 @@ overwritten behind that; an Identity holds nothing secret.
 
 from ota_crypto import wipe
 
-from .compat import const, let_go, ticks_add, ticks_ms
+from .compat import const, let_go, let_go_of_parser, ticks_add, ticks_ms
 
 _CODE = const(
     (
@@ -82,7 +82,8 @@ def _measure_steps(board, kind):
         measurements = code_digest * 2, config_value
     # What measures gives way to what signs.
     own_measurements = None
-    let_go(*_CODE, "esp_image.parser", "esp_image.segments")
+    let_go_of_parser()
+    let_go(*_CODE, "esp_image.chips", "esp_image.compat", "esp_image.checksum_viper")
     return measurements, image_digest
 
 

@@ -15,7 +15,9 @@ async def new_session(service):
     steps = trust.find_trust_steps(board, config.trusted_keys, config.allow_unsigned)
     found = compat.values_of(await service.stepped(steps))
     # Their turn comes again when the image is there.
-    compat.let_go("ota_crypto", "esp_image.signature", "esp_image.signature_block")
+    compat.let_go(
+        "ota_crypto", "esp_image.signature", "esp_image.signature_block", "esp_image.readback"
+    )
     expected = _expected(service, slot)
     if config.protocol == 2 and not config.insecure:
         from . import protocol2

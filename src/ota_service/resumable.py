@@ -5,43 +5,15 @@ what NVS says is safely in flash (`progress`), which is read and hashed again fi
 image has to have the SHA-256 that was announced, and is verified from flash as every other.
 """
 
-from binascii import crc32
 from hashlib import sha256
 
 from .compat import const
 from .errors import OtaError, PeerError
 from .session import Session
-from .slot_writer import SlotWriter
 
-_SECTOR_BYTES = const(4096)
 _WITHHELD_BYTES = const(16)
 # Errors beside PeerError after which the next update goes on where this one was
 _GOES_ON = const(("cancelled", "deadline"))
-
-
-class ResumableWriter(SlotWriter):
-    """Also counts: written, bytes that are in flash, whole sectors; crc, their CRC-32, the withheld
-    ones included."""
-
-    def __init__(self, partition):
-        super().__init__(partition)
-        self.written = self.crc = 0
-
-    def _flush(self):
-        super()._flush()
-        self._count()
-
-    def count_as_written(self):
-        """The room holds a whole sector that flash holds already, its withheld bytes included."""
-        self.touched = True
-        if not self.written:
-            self.withheld[:] = self._view[:_WITHHELD_BYTES]
-        self._block += 1
-        self._count()
-
-    def _count(self):
-        self.crc = crc32(self._sector, self.crc)
-        self.written += _SECTOR_BYTES
 
 
 class ResumableSession(Session):
@@ -73,6 +45,8 @@ class ResumableSession(Session):
         self._computed = sha256()
 
     def _new_writer(self):
+        from .resumable_writer import ResumableWriter
+
         return ResumableWriter(self.slot)
 
     def make_room(self):

@@ -5,13 +5,7 @@ from esp_image.expected import Expected
 from .progress import Progress
 from .service import _Partition
 from .session import Session
-from .slot_writer import SlotWriter
 from .trust import Trust
-
-class ResumableWriter(SlotWriter):
-    written: int
-    crc: int
-    def count_as_written(self) -> None: ...
 
 class ResumableSession(Session):
     digest: bytes | None

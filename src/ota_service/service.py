@@ -8,7 +8,6 @@ import json
 
 from .compat import const, let_go
 from .errors import BadRequest, OtaError
-from .gate import Gate
 
 # Hardware with an update under way: one at a time, whichever OtaService, and whichever board
 # object, it was started with. Two would write over what the other has verified.
@@ -19,6 +18,7 @@ _LOOKING = const(
     (
         "ota_service.start",
         "ota_service.config",
+        "ota_service.gate",
         "ota_service.confirmation",
         "ota_service.secure_version",
         "ota_service.clock",
@@ -47,7 +47,7 @@ class OtaService:
 
         self.board = board
         self.config = start.checked(settings)
-        self.gate = Gate(self.config, board.random)
+        self._memory = start.gate_memory(self.config, board)
         self._self_test = self_test
         self._on_progress = on_progress
         self._on_event = on_event
@@ -130,6 +130,13 @@ class OtaService:
         """GET /info: what runs here, from the running image's app descriptor."""
         return json.dumps(self.info()), 200, {"Content-Type": "application/json"}
 
+    @property
+    def gate(self):
+        """The Gate that judges requests; its code comes and goes with them."""
+        from .gate import Gate
+
+        return Gate(self.config, self.board.random, self._memory)
+
     # -- what the endpoints say ---------------------------------------------------------------
 
     @property
@@ -155,8 +162,8 @@ class OtaService:
         }
         if self.identity is not None:
             status["verdict"] = self.verdict
-        if self.gate.nonce is not None:
-            status["nonce"] = self.gate.nonce
+        if self._memory.nonce is not None:
+            status["nonce"] = self._memory.nonce
         return status
 
     def _state(self, session):
@@ -304,7 +311,7 @@ class OtaService:
         if not config.insecure:
             await self.device_certificate()
             await self._set_clock()
-        let_go("ota_service.request", "ota_service.clock")
+        let_go("ota_service.request", "ota_service.gate", "ota_service.clock")
         from .update import Update
 
         return Update(self, host, port)

@@ -7,9 +7,8 @@ sessions, whose attempts may begin in the middle, are `resumable`'s.
 
 from esp_image import ImageError
 
-from .compat import const, let_go, let_go_of_parser
+from .compat import const, let_go
 from .errors import OtaError, PeerError
-from .slot_writer import SlotWriter
 
 _IDLE = const("idle")
 _CONNECTING = const("connecting")
@@ -40,18 +39,6 @@ _NEXT_STATE = {
 }
 
 _READ_BYTES = const(4096)
-# What the stream did not tell; all else about an image it did.
-_ABOUT_THE_SIGNATURE = const(
-    (
-        "digest-mismatch",
-        "extra-block",
-        "hash-missing",
-        "key-revoked",
-        "key-untrusted",
-        "scheme-unsupported",
-        "signature-invalid",
-    )
-)
 
 
 class Session:
@@ -111,6 +98,8 @@ class Session:
         self._writer = self._new_writer()
 
     def _new_writer(self):
+        from .slot_writer import SlotWriter
+
         return SlotWriter(self.slot)
 
     def _new_parser(self):
@@ -204,26 +193,11 @@ class Session:
         # What only the stream needed gives way to what verifying takes.
         self._received, self._total = self.received, self.total
         self._parser = self._expected = None
-        from esp_image import readback
+        from . import verification
 
-        try:
-            yield from readback.verify_slot_steps(
-                self._read_slot,
-                self._slot_bytes,
-                trusted=self._trust.digests,
-                revoked=self._trust.revoked,
-                only_first_block=self._trust.only_first_block,
-                unsigned_allowed=self._trust.unsigned_allowed,
-                first16=self._writer.withheld,
-                take_buffer=self._writer.take_buffer,
-                make_room=let_go_of_parser,
-            )
-        except ImageError as error:
-            if error.code in _ABOUT_THE_SIGNATURE:
-                raise OtaError(error.code, error.message)
-            # The same bytes passed as a stream.
-            text = "what was read back is not what came: %s" % error.message
-            raise OtaError("flash-mismatch", text)
+        yield from verification.verify_steps(
+            self._read_slot, self._slot_bytes, self._trust, self._writer
+        )
         self._go("verified")
 
     def switch(self, boots_next):

@@ -2,7 +2,7 @@
 what runs and at what became of the update before. Its code goes again after that.
 """
 
-from . import confirmation, secure_version
+from . import confirmation, gate, secure_version
 from .compat import values_of
 from .config import Config
 from .descriptor import read_descriptor
@@ -12,6 +12,11 @@ from .errors import OtaError
 def checked(settings):
     """What config.Config holds, without the code that checks it. Raises ValueError, OSError."""
     return values_of(Config(settings))
+
+
+def gate_memory(config, board):
+    """What the gate remembers, before anybody has come."""
+    return gate.new_memory(config, board.random)
 
 
 def look_around(service):
