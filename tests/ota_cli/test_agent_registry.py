@@ -1,5 +1,6 @@
 """An agent whose firmware is in a registry, as a person starts it."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from ota_cli.command_line import run
 from tests.ota_agent.images import app
 from tests.ota_agent.registry_peer import RegistryPeer, image
-from tests.ota_cli.processes import refused, server
+from tests.ota_cli.processes import run as run_process
+from tests.ota_cli.processes import server
 from tests.ota_cli.test_agent_catalogue import agent_arguments
 
 
@@ -21,7 +23,12 @@ def test_it_is_served_from_the_registry_and_then_from_the_cache(tmp_path: Path) 
     with server(*arguments) as address:
         assert address.startswith("127.0.0.1:")
     arguments[-1] = tmp_path / "empty"
-    assert registry.authority in refused(*arguments)
+    result = run_process(*arguments)
+    # Its log, as of any server, and then why it ends.
+    begun, error = result.stderr.splitlines()
+    assert json.loads(begun)["event"] == "firmware-pulling"
+    assert error.startswith(f"ota-service: registry {registry.authority}: ")
+    assert (result.returncode, result.stdout) == (1, "")
 
 
 @pytest.mark.parametrize(
