@@ -53,10 +53,6 @@ class PendingSession:
         made.state, made.attempt, made.cancelled = self.state, self.attempt, self.cancelled
         return made
 
-    def take_back(self, session):
-        """Keep the place again of a session that an attempt has ended with nothing received."""
-        self.state, self.attempt, self.cancelled = session.state, session.attempt, session.cancelled
-
     def _go(self, event):
         before, after = _STEPS[event]
         if self.state != before:

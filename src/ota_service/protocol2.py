@@ -54,8 +54,10 @@ async def _receive(update, service, patience, host, port):
         compat.let_go("ota_service.proof")
         from . import firmware_body
 
-        await firmware_body.receive(
+        receiving = firmware_body.receive(
             reader, first, length, update.session, patience, config.read_s, service.progress
         )
+        first = None
+        await receiving
     finally:
         await compat.close_stream(writer)

@@ -38,7 +38,6 @@ class Update:
         self._port = port
         self._patience = Patience(service.config.deadline_s)
         self.session = None
-        self._pending = None  # protocol 2: what has kept the session's place
 
     async def run(self):
         """All attempts. Ends with the board's reset, or raises OtaError."""
@@ -93,18 +92,16 @@ class Update:
         self._board.reset()
 
     def expect_image(self):
-        """Protocol 2: an image comes; the session that takes it. What has kept its place until now
-        does so again in an attempt before which nothing was received."""
-        if self._pending is None:
-            self._pending = self.session
-            self.session = self._pending.session()
+        """Protocol 2: an image comes; the session that takes it, in the place of what kept it."""
+        if hasattr(self.session, "session"):
+            self.session = self.session.session()
+            compat.let_go("ota_service.pending")
         return self.session
 
     def _forget_nothing_received(self):
-        pending = self._pending
-        if pending is not None and not self.session.received:
-            pending.take_back(self.session)
-            self.session, self._pending = pending, None
+        """Protocol 2: the place is kept again, as long as the board has to prove itself again."""
+        if hasattr(self.session, "pending") and not self.session.received:
+            self.session = self.session.pending(self._board)
             compat.let_go(*_SESSION)
 
     async def _receive(self, session, certificate):
