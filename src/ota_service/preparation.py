@@ -7,7 +7,7 @@ from .errors import OtaError
 
 
 async def new_session(service):
-    """The Session of an update, of the configured protocol. Raises OtaError for what no attempt
+    """The session of an update, of the configured protocol. Raises OtaError for what no attempt
     can help."""
     board, config = service.board, service.config
     _require_fit(board)

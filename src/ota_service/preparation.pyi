@@ -1,4 +1,5 @@
+from .pending import PendingSession
 from .service import OtaService
 from .session import Session
 
-async def new_session(service: OtaService) -> Session: ...
+async def new_session(service: OtaService) -> Session | PendingSession: ...

@@ -31,11 +31,11 @@ async def connect(service, host, port, name):
     return reader, writer, sha256(leaf).digest()
 
 
-async def prove(reader, writer, name, channel, session, service, patience):
+async def prove(reader, writer, name, channel, update, service, patience):
     """Prove who this board is and ask for the firmware: (first bytes, length) of what comes.
 
-    name: the agent's, for the Host header. channel: as `connect` gives it. Raises PeerError,
-    OtaError.
+    name: the agent's, for the Host header. channel: as `connect` gives it. update: whose session
+    takes what it needs once the proof is made. Raises PeerError, OtaError.
     """
     config = service.config
     patience.expect("no challenge", config.first_byte_s)
@@ -44,6 +44,7 @@ async def prove(reader, writer, name, channel, session, service, patience):
     patience.expect("no evidence", config.deadline_s)
     evidence = await _evidence(service, nonce, channel)
     await asyncio.sleep(0)  # loading code takes its time too
+    session = update.expect_image()
     session.make_room()
     await asyncio.sleep(0)
     asked = await _attest(reader, writer, name, evidence, session, service, patience)

@@ -1,8 +1,8 @@
 import asyncio
 
 from .patience import Patience
-from .resumable import ResumableSession
 from .service import OtaService
+from .update import Update
 
 async def connect(
     service: OtaService, host: str, port: int, name: str
@@ -12,7 +12,7 @@ async def prove(
     writer: asyncio.StreamWriter,
     name: str,
     channel: bytes,
-    session: ResumableSession,
+    update: Update,
     service: OtaService,
     patience: Patience,
 ) -> tuple[bytes, int]: ...

@@ -22,38 +22,42 @@ _READERS = const(
 
 
 def session(board, slot, expected, trust):
-    """A session that can be resumed."""
+    """The session of an update as it begins."""
     # What read the running image; its turn comes again with the first byte of the new one.
     compat.let_go(*_READERS)
-    from .progress import Progress
-    from .resumable import ResumableSession
+    from .pending import PendingSession
 
-    return ResumableSession(slot, expected, trust, Progress(board, slot))
+    return PendingSession(board, slot, expected, trust)
 
 
-async def receive(session, service, patience, host, port):
-    """One attempt: from connecting to the image's last byte. Raises PeerError, OtaError."""
-    coroutine = _receive(session, service, patience, host, port)
+async def receive(update, service, patience, host, port):
+    """One attempt: from connecting to the image's last byte. Raises PeerError, OtaError.
+
+    update: whose `session` this goes on with.
+    """
+    coroutine = _receive(update, service, patience, host, port)
     await patience.watch(coroutine, "no TLS connection", service.config.connect_s)
 
 
-async def _receive(session, service, patience, host, port):
+async def _receive(update, service, patience, host, port):
     config = service.config
-    service.event("connecting", "%s:%d, attempt %d" % (host, port, session.attempt))
+    service.event("connecting", "%s:%d, attempt %d" % (host, port, update.session.attempt))
     service.verdict = None
     name = "%s:%d" % (config.agent_name, port)
     from . import proof
 
     reader, writer, channel = await proof.connect(service, host, port, name)
     try:
-        session.connected()
-        first, length = await proof.prove(reader, writer, name, channel, session, service, patience)
+        update.session.connected()
+        first, length = await proof.prove(reader, writer, name, channel, update, service, patience)
         proof = None  # else this frame would keep it
         compat.let_go("ota_service.proof")
         from . import firmware_body
 
-        await firmware_body.receive(
-            reader, first, length, session, patience, config.read_s, service.progress
+        receiving = firmware_body.receive(
+            reader, first, length, update.session, patience, config.read_s, service.progress
         )
+        first = None
+        await receiving
     finally:
         await compat.close_stream(writer)

@@ -1,13 +1,14 @@
 from esp_image.expected import Expected
 
 from .patience import Patience
-from .resumable import ResumableSession
+from .pending import PendingSession
 from .service import OtaService, _Board, _Partition
 from .trust import Trust
+from .update import Update
 
 def session(
     board: _Board, slot: _Partition, expected: Expected, trust: Trust
-) -> ResumableSession: ...
+) -> PendingSession: ...
 async def receive(
-    session: ResumableSession, service: OtaService, patience: Patience, host: str, port: int
+    update: Update, service: OtaService, patience: Patience, host: str, port: int
 ) -> None: ...

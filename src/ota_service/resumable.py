@@ -39,6 +39,14 @@ class ResumableSession(Session):
         if not self.received:
             self._parser = self._writer = self._computed = None
 
+    def pending(self, board):
+        """Where nothing has come, the pending.PendingSession that the next attempt begins with."""
+        from .pending import PendingSession
+
+        made = PendingSession(board, self.slot, self._expected, self._trust)
+        made.state, made.attempt, made.cancelled = self.state, self.attempt, self.cancelled
+        return made
+
     def _start(self):
         self.digest = None
         super()._start()

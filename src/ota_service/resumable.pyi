@@ -2,8 +2,9 @@ from collections.abc import Iterator
 
 from esp_image.expected import Expected
 
+from .pending import PendingSession
 from .progress import Progress
-from .service import _Partition
+from .service import _Board, _Partition
 from .session import Session
 from .trust import Trust
 
@@ -13,6 +14,7 @@ class ResumableSession(Session):
     def __init__(
         self, slot: _Partition, expected: Expected, trust: Trust, progress: Progress
     ) -> None: ...
+    def pending(self, board: _Board) -> PendingSession: ...
     def make_room(self) -> None: ...
     def resume_steps(self) -> Iterator[None]: ...
     def restart(self) -> None: ...

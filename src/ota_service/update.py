@@ -7,8 +7,20 @@ What the steps do stands in the modules beside this one; which of them may follo
 import asyncio
 
 from . import compat
+from .compat import const
 from .errors import PeerError
 from .patience import Patience
+
+# A session of protocol 2 and what it writes with.
+_SESSION = const(
+    (
+        "ota_service.resumable",
+        "ota_service.session",
+        "ota_service.progress",
+        "ota_service.resumable_writer",
+        "ota_service.slot_writer",
+    )
+)
 
 
 class Update:
@@ -30,44 +42,46 @@ class Update:
     async def run(self):
         """All attempts. Ends with the board's reset, or raises OtaError."""
         await asyncio.sleep(0)  # loading this took its time
-        self.session = session = await self._new_session()
+        self.session = await self._new_session()
         compat.let_go("ota_service.preparation", "ota_service.secure_version", "ota_service.trust")
         while True:
             self._service.check_cancelled()
             self._patience.check_deadline()
             compat.collect_garbage()
             try:
-                session.begin_attempt()
+                self._forget_nothing_received()
+                self.session.begin_attempt()
                 self._require_network()
-                await self._attempt(session)
+                await self._attempt()
                 return
             except PeerError as error:
                 error = self._named(error)
                 left = self._patience.deadline_left_s()
-                if session.attempt >= self._config.attempts or error.pause_s > max(0, left):
+                if self.session.attempt >= self._config.attempts or error.pause_s > max(0, left):
                     raise error
                 self._service.attempt_failed(error)
-                delay = max(self._delay_s(session.attempt), error.pause_s)
+                delay = max(self._delay_s(self.session.attempt), error.pause_s)
             await asyncio.sleep(max(0, min(left, delay)))
 
-    async def _attempt(self, session):
+    async def _attempt(self):
         """The eight steps of the architecture page; 1, the request, has been parsed."""
         service, config, patience = self._service, self._config, self._patience
         if config.insecure:
             from . import insecure
 
-            taking = insecure.receive(session, config, patience, service)
+            taking = insecure.receive(self.session, config, patience, service)
             await patience.watch(taking, "nobody connected", config.first_byte_s)
         elif config.protocol == 2:
             from . import protocol2
 
-            await protocol2.receive(session, service, patience, self._host, self._port)
+            await protocol2.receive(self, service, patience, self._host, self._port)
             protocol2 = None  # else this frame would keep it
             compat.let_go("ota_service.protocol2", "ota_service.firmware_body")
         else:
             certificate = await service.device_certificate()  # 2
-            taking = self._receive(session, certificate)
+            taking = self._receive(self.session, certificate)
             await patience.watch(taking, "no TLS connection", config.connect_s)
+        session = self.session
         # What receives gives way to what verifies.
         compat.let_go("ota_service.protocol1", "ota_service.tls_mbedtls")
         service.event("verifying", "%d bytes in %s" % (session.received, session.slot_label))
@@ -76,6 +90,19 @@ class Update:
         session.switch(lambda: self._boots_next(session.slot))  # 8
         service.event("rebooting", "into %s" % session.slot_label)
         self._board.reset()
+
+    def expect_image(self):
+        """Protocol 2: an image comes; the session that takes it, in the place of what kept it."""
+        if hasattr(self.session, "session"):
+            self.session = self.session.session()
+            compat.let_go("ota_service.pending")
+        return self.session
+
+    def _forget_nothing_received(self):
+        """Protocol 2: the place is kept again, as long as the board has to prove itself again."""
+        if hasattr(self.session, "pending") and not self.session.received:
+            self.session = self.session.pending(self._board)
+            compat.let_go(*_SESSION)
 
     async def _receive(self, session, certificate):
         service, config, patience = self._service, self._config, self._patience

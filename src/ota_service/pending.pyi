@@ -1,0 +1,22 @@
+from esp_image.expected import Expected
+
+from .errors import OtaError
+from .resumable import ResumableSession
+from .service import _Board, _Partition
+from .trust import Trust
+
+class PendingSession:
+    slot: _Partition
+    slot_label: str
+    state: str
+    attempt: int
+    cancelled: bool
+    received: int
+    total: int | None
+    def __init__(
+        self, board: _Board, slot: _Partition, expected: Expected, trust: Trust
+    ) -> None: ...
+    def begin_attempt(self) -> None: ...
+    def connected(self) -> None: ...
+    def fail(self, error: OtaError) -> None: ...
+    def session(self) -> ResumableSession: ...
