@@ -16,6 +16,8 @@ async def receive(reader, first, length, session, patience, read_s, on_progress)
     read_s: seconds without a byte, once one has come. Raises OtaError, PeerError.
     Allocates a coroutine a read, and nothing for the bytes of a full sector.
     """
+    session.prepare()
+    await asyncio.sleep(0)  # loading code takes its time
     while length:
         room = session.room()
         if len(room) > length:

@@ -2,6 +2,8 @@
 slot it goes, whose signature counts, and what image is expected. Its code goes again after that.
 """
 
+import asyncio
+
 from . import compat, secure_version, trust
 from .errors import OtaError
 
@@ -11,6 +13,7 @@ async def new_session(service):
     can help."""
     board, config = service.board, service.config
     _require_fit(board)
+    await asyncio.sleep(0)  # loading all this took its time
     slot = _spare_slot(board.running_partition())
     steps = trust.find_trust_steps(board, config.trusted_keys, config.allow_unsigned)
     found = compat.values_of(await service.stepped(steps))

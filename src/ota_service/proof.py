@@ -45,6 +45,7 @@ async def prove(reader, writer, name, channel, update, service, patience):
     evidence = await _evidence(service, nonce, channel)
     await asyncio.sleep(0)  # loading code takes its time too
     session = update.expect_image()
+    await asyncio.sleep(0)
     session.make_room()
     await asyncio.sleep(0)
     asked = await _attest(reader, writer, name, evidence, session, service, patience)

@@ -19,6 +19,8 @@ async def receive_firmware(reader, session, patience, read_s, on_progress):
     read_s: seconds without a byte, once the first has come. Raises OtaError, PeerError.
     Allocates a coroutine a read, and nothing for the bytes.
     """
+    session.prepare()
+    await asyncio.sleep(0)  # loading code takes its time
     while not session.is_whole:
         count = await _read_some(reader, session)
         if count == 0:

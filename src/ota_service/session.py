@@ -121,6 +121,11 @@ class Session:
         """Firmware comes; the first `take` says so too."""
         self._go("accepted")
 
+    def prepare(self):
+        """Load what reads an image: the first `take` does too, in one turn with all else."""
+        if self._parser is None:
+            self._parser = self._new_parser()
+
     def room(self):
         """Where the next bytes of the image go: a memoryview of 1..4096 bytes."""
         return self._writer.room()
@@ -142,8 +147,7 @@ class Session:
 
     def feed(self, piece):
         """Parse and judge the image's next bytes; `take` does, before they go on to flash."""
-        if self._parser is None:
-            self._parser = self._new_parser()
+        self.prepare()
         try:
             self._parser.feed(piece)
             if not self._accepted and self._parser.descriptor is not None:
@@ -168,8 +172,7 @@ class Session:
                 "attestation-refused",
                 "the agent closed without one byte of firmware: this board was not accepted",
             )
-        if self._parser is None:
-            self._parser = self._new_parser()
+        self.prepare()
         try:
             self._parser.close()
         except ImageError:
