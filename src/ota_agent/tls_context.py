@@ -1,5 +1,6 @@
 """The agent's side of TLS: versions, suites, its certificate and key."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +45,10 @@ def server_tls(certificate: Path, key: Path) -> ServerTls:
     context.set_cipher_list(_CIPHERS)
     context.set_options(_OPTIONS)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.set_tlsext_servername_callback(_give_no_ticket)
+    # Where no memory may be made executable (systemd's MemoryDenyWriteExecute) there is no way to
+    # be called by OpenSSL: boards that speak TLS 1.3 are given tickets, for which nothing is kept.
+    with suppress(MemoryError):
+        context.set_tlsext_servername_callback(_give_no_ticket)
     # Of thousands of connections most wait, and need no buffers then.
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     # What is sent is sent whole, however many records it takes.
