@@ -147,3 +147,31 @@ def test_espressifs_rsa_signatures_are_verified():
 def test_the_p256_signature_of_an_image_from_espressif_is_verified():
     image = shared_image("bootloader_signed_v2_ecdsa256.bin")
     assert verdict(image, trusted=None, bootloader=True) == "ok"
+
+
+def test_with_room_made_nothing_of_the_image_is_held_while_its_signature_is_verified():
+    sector, key_digest = sector_for(IMAGE)
+    raw = memoryview(IMAGE + sector)
+    taken = []
+
+    def read(offset, buffer):
+        buffer[:] = raw[offset : offset + len(buffer)]
+        taken.append(len(buffer))
+
+    def make_room():
+        assert taken == [SECTOR_BYTES] * (len(IMAGE) // SECTOR_BYTES), taken
+        taken.append("room")
+
+    steps = readback.verify_slot_steps(
+        read, len(raw), [key_digest], make_room=make_room,
+        take_buffer=lambda: memoryview(bytearray(SECTOR_BYTES)),
+    )  # fmt: skip
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            image = stop.value
+            break
+    assert "room" in taken
+    assert image.key_digest == key_digest
+    assert (image.header, image.descriptor, image.segments) == (None, None, None)

@@ -151,3 +151,19 @@ def test_no_pause_where_none_is_configured():
     for _ in range(50):
         never.note_failure()
     assert never.pause_left_s() == 0
+
+
+def test_what_a_gate_remembers_the_next_one_knows():
+    """Its code comes with a request and goes."""
+    config = Config({"trigger_key": KEY, "pause_after": 1, "pause_s": 30})
+    memory = gate.new_memory(config, os.urandom)
+    first = gate.Gate(config, os.urandom, memory)
+    nonce = first.nonce
+    assert status_of(first.require_key, signed(nonce), "POST") is None
+    first.note_failure()
+    second = gate.Gate(config, os.urandom, memory)
+    assert second.nonce == first.nonce != nonce
+    assert status_of(second.require_key, signed(nonce), "POST") == 401
+    assert status_of(second.require_no_pause) == 429
+    second.note_success()
+    assert gate.Gate(config, os.urandom, memory).pause_left_s() == 0
