@@ -97,7 +97,7 @@ def test_a_redis_that_hangs_is_503_for_all_who_ask_and_no_queue_grows(peer: Faul
             statuses = await asyncio.gather(*(ask(address, each.pem) for each in crowd))
             assert set(statuses) == {503}
             # Each try, once more after it, and those who came while another's try was on.
-            assert time.monotonic() - started < 4 * ANSWER_TIMEOUT_S + 4
+            assert time.monotonic() - started < 4 * ANSWER_TIMEOUT_S + 1
         await answered(address, ENROLLED.pem, 200, RECOVERY_S)
         await answered(address, STRANGER.pem, 401, RECOVERY_S)
         assert 401 not in enrolled.statuses
