@@ -114,7 +114,7 @@ class Door:
     def _start(self, sock: socket.socket, host: str, peer: str) -> None:
         try:
             sock.setblocking(False)
-            # SSLSocket would find that out as well, and leave its socket to the collector.
+            # Who is gone already is told from who leaves in the handshake.
             sock.getpeername()
             session = Session(self._service, sock, peer, self._ended)
         except OSError as error:

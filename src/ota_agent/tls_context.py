@@ -57,9 +57,11 @@ def server_tls(certificate: Path, key: Path) -> ServerTls:
         context.use_certificate(chain[0])
         for each in chain[1:]:
             context.add_extra_chain_cert(each)
-        # Whatever is no key for TLS fits no certificate either.
         context.use_privatekey(private)  # type: ignore[arg-type]
         context.check_privatekey()
+    except TypeError as error:
+        # One for a key exchange, say.
+        raise CertificateError(f"{key}: expected a key that can sign") from error
     except SSL.Error as error:
         reason = failure_of(error)
         if reason in _ANOTHERS_KEY:

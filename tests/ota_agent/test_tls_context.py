@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from OpenSSL import SSL
 
 from ota_agent.errors import CertificateError
@@ -137,3 +137,16 @@ def test_a_key_as_openssl_writes_it_with_its_curve_before_it_is_read(
     curve = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
     identity.key.write_bytes(curve + identity.key.read_bytes())
     server_tls(identity.certificate, identity.key)
+
+
+def test_a_key_that_cannot_sign_is_refused(tmp_path: Path, identity: Identity) -> None:
+    private = x25519.X25519PrivateKey.generate()
+    identity.key.write_bytes(
+        private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    with pytest.raises(CertificateError, match=r"key\.pem: expected a key that can sign"):
+        server_tls(identity.certificate, identity.key)
