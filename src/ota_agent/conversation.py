@@ -15,7 +15,7 @@ import hmac
 import math
 import secrets
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from ota_agent import http_answer
@@ -413,7 +413,9 @@ class Conversation:
         if _is_running(firmware, verdict):
             self._session.identified = False
             self.outcome, self.reason = "up-to-date", ""
-            self._reply(answer(204, _identity_headers(firmware), None, is_last=self._is_last))
+            self._reply(
+                answer(204, _identity_headers(firmware.sha256), None, is_last=self._is_last)
+            )
             return
         size = len(firmware.image)
         etag = f'"{firmware.sha256}"'.encode()
@@ -434,7 +436,7 @@ class Conversation:
         where = f"Content-Range: {self._range}\r\n" if selected.is_part else ""
         status = 206 if selected.is_part else 200
         lines = (
-            f"{_identity_headers(firmware)}Content-Type: application/octet-stream\r\n"
+            f"{_identity_headers(firmware.sha256)}Content-Type: application/octet-stream\r\n"
             f"Accept-Ranges: bytes\r\n{where}Content-Length: {end - first}\r\n"
         )
         self._connection.begin_transfer(self._service.settings.send_buffer_bytes)
@@ -539,10 +541,11 @@ class Conversation:
         self._session.part(self.outcome, self.reason, idle_s)
 
 
-def _identity_headers(firmware: Firmware) -> str:
+@lru_cache(maxsize=64)
+def _identity_headers(sha256: str) -> str:
     """Which firmware it is, whatever part of it is sent (RFC 9110, 8.8.3; RFC 9530, 3)."""
-    digest = base64.b64encode(bytes.fromhex(firmware.sha256)).decode()
-    return f'ETag: "{firmware.sha256}"\r\nRepr-Digest: sha-256=:{digest}:\r\n'
+    digest = base64.b64encode(bytes.fromhex(sha256)).decode()
+    return f'ETag: "{sha256}"\r\nRepr-Digest: sha-256=:{digest}:\r\n'
 
 
 def _is_running(firmware: Firmware, verdict: Verdict) -> bool:

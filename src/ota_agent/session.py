@@ -306,7 +306,9 @@ class Session:
         self.enter(SENDING)
         self._go_on = partial(self._send, transfer, done)
         self.wait(self._service.settings.idle_timeout_s, partial(self._judge, transfer))
-        self._send(transfer, done)
+        # Not before what is short has had its turn: a question that came with this one should not
+        # wait for a megabyte, nor be answered with caches that a megabyte has gone through.
+        self._loop.call_soon(self._proceed)
 
     def _send(self, transfer: Transfer, done: Callable[[], None]) -> None:
         progress = transfer.go_on(self._loop.time())
