@@ -53,7 +53,8 @@ class BoardsBar:
             verbose.tell(f"{self._action}: {boards} boards so far, {rate:,.0f} a second")
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        if not self._bar.disable:
+            self._bar.start()
         verbose.tell(f"{self._action}: begun")
         return self
 
@@ -63,5 +64,7 @@ class BoardsBar:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        # Rich before 14.3 ends a bar that was never there with an empty line.
+        if not self._bar.disable:
+            self._bar.stop()
         verbose.tell(f"{self._action}: {self.boards} boards")

@@ -41,7 +41,7 @@ _KINDS = {
 }
 
 
-class _CutType(click.ParamType[Cut]):
+class _CutType(click.ParamType):  # type: ignore[type-arg]
     name = "cut"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Cut:
