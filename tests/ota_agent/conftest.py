@@ -1,6 +1,6 @@
 import datetime
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 import dice
 from ota_agent import door, session
+from tests.ota_agent.registry_peer import RegistryPeer
 
 
 @dataclass(frozen=True)
@@ -73,3 +74,17 @@ def quick_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Deadlines are looked at every 20 ms, so that tests of short ones are short."""
     monkeypatch.setattr(door, "_DEADLINES_S", 0.02)
     monkeypatch.setattr(session, "_FAREWELL_S", 0.02)
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryPeer]:
+    """For tests that break nothing and push under names of their own."""
+    with RegistryPeer(tmp_path_factory.mktemp("registry")) as peer:
+        yield peer
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[RegistryPeer]:
+    """One that the test may break."""
+    with RegistryPeer(tmp_path / "registry") as peer:
+        yield peer
