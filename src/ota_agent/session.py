@@ -397,6 +397,9 @@ class Session:
         if self._transfer is None:
             self.allow("closing", idle_s)
         else:
+            # In protocol 2 nothing does while a later request is answered.
+            until = self._loop.time() + self._service.settings.idle_timeout_s
+            self.deadline = min(self.deadline, until)
             self._overdue = partial(self._judge, self._transfer)
         self._go_on = partial(self._say_goodbye, idle_s)
         self._say_goodbye(idle_s)
