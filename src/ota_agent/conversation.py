@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from ota_agent.session import Session
 
 _READ_BYTES = 4096
+# Before the other boards have their turn: a step receives a record, however small, or answers.
+_STEPS_A_TURN = 64
 _TOKEN_S = 60
 _TOKEN_BYTES = 32
 # Of one connection: a board needs three, and three more each time it starts again.
@@ -168,12 +170,22 @@ class Conversation:
         try:
             if is_there_more:
                 self._take_in()
-            while self._is_reading and self._read_on():
-                pass
+            for _ in range(_STEPS_A_TURN):
+                if not (self._is_reading and self._read_on()):
+                    return
         except RequestError as error:
             self._refuse(error)
         finally:
             self._is_in_loop = False
+        if self._is_reading:
+            self._session.go_on(None)
+            self._loop.call_soon(self._session.attempt, self._read_again)
+
+    def _read_again(self) -> None:
+        """The other boards have had their turn."""
+        if self._is_reading:
+            self._session.go_on(self._read_more)
+            self._read()
 
     def _read_on(self) -> bool:
         """One step: take a request out of what is there, or receive more. False: nothing is

@@ -45,6 +45,8 @@ from ota_agent.tls_connection import (
 )
 from ota_agent.transfer import Progress, Transfer
 
+# Of a certificate, however small, before the other boards have their turn.
+_PIECES_A_TURN = 64
 # How often a connection that is being closed is looked at.
 _FAREWELL_S = 0.25
 # What a line says of a board of which nothing is known.
@@ -234,9 +236,12 @@ class Session:
 
     def _read_certificate(self) -> None:
         reader, receive = self._reader, self._connection.receive
-        while not reader.is_whole:
+        for _ in range(_PIECES_A_TURN):
+            if reader.is_whole:
+                self._attest(reader.certificate)
+                return
             reader.feed(receive(reader.most))
-        self._attest(reader.certificate)
+        self._loop.call_soon(self._proceed)
 
     def _converse(self, first: bytes) -> None:
         self.enter(CONVERSING)
@@ -397,6 +402,9 @@ class Session:
         if self._transfer is None:
             self.allow("closing", idle_s)
         else:
+            # In protocol 2 nothing does while a later request is answered.
+            until = self._loop.time() + self._service.settings.idle_timeout_s
+            self.deadline = min(self.deadline, until)
             self._overdue = partial(self._judge, self._transfer)
         self._go_on = partial(self._say_goodbye, idle_s)
         self._say_goodbye(idle_s)

@@ -33,6 +33,9 @@ _TCP_NOTSENT_LOWAT = 25
 _UNSENT_BYTES = 128 * 1024
 # A peer that goes on sending must not keep us from the others.
 _PIECES_READ_AWAY = 16
+# Records in a row that say nothing to us, new keys and the like: more are looked at when the peer
+# has sent still more.
+_RECORDS_WITHOUT_DATA = 32
 # pyOpenSSL's for an end without a close_notify, where others have an errno.
 _ENDED = -1
 # In struct tcp_info (linux/tcp.h): tcpi_state, the first byte, and tcpi_bytes_acked, 64 bits (since
@@ -55,6 +58,9 @@ class TlsConnection:
         self._sock = sock
         self._tls = SSL.Connection(context, sock)
         self._tls.set_accept_state()
+        # pyOpenSSL sets it, and has no way back: a peer that sends new keys without end (RFC 8446,
+        # 4.6.3), or asks for another handshake, would keep OpenSSL in one call for ever.
+        Binding.lib.SSL_clear_mode(self._tls._ssl, Binding.lib.SSL_MODE_AUTO_RETRY)
         self.descriptor = sock.fileno()
         # send(piece): sends all of it, as records of at most RECORD_BYTES, and says how many bytes
         # that were. After WantWrite it wants the same piece again.
@@ -69,13 +75,26 @@ class TlsConnection:
     def receive(self, limit: int) -> bytes:
         """1 to limit bytes, or b"" when the peer has closed."""
         try:
-            return self._tls.recv(limit)
+            for _ in range(_RECORDS_WITHOUT_DATA):
+                try:
+                    return self._tls.recv(limit)
+                except WantRead:
+                    # A record without data, or no whole one.
+                    self._expect_news()
+            raise WantRead
         except SSL.ZeroReturnError:
             return b""
         except SSL.SysCallError as error:
             if error.args[0] != _ENDED:
                 raise
             return b""
+
+    def _expect_news(self) -> None:
+        """Raises WantRead unless there are bytes in the socket, or it has ended."""
+        try:
+            self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            raise WantRead from None
 
     def has_input(self) -> bool:
         """Whether bytes wait in the socket: cheaper than trying to receive in vain. That the peer

@@ -2,10 +2,11 @@
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from ota_cli import verbose
-from ota_cli.errors import CommandError
+from ota_cli.errors import EXIT_USAGE, CommandError
 
 _MOST_BYTES = 128 * 1024 * 1024  # the largest flash there is
 
@@ -48,6 +49,14 @@ def write_bytes(path: Path, content: bytes, what: str, *, secret: bool = False) 
     except OSError as error:
         raise CommandError(f"{what} {path}: {_reason(error)}") from None
     verbose.tell(f"{what} {path}: written, {len(content)} bytes")
+
+
+def refuse_to_replace(source: Path, out: Path, what: str) -> None:
+    """Raises CommandError where what is to be written would take the place of a file that is read,
+    and cannot be made again from it."""
+    with suppress(OSError):
+        if out.is_file() and out.samefile(source):
+            raise CommandError(f"output {out}: that is the {what}, which would be lost", EXIT_USAGE)
 
 
 def _reason(error: OSError) -> str:

@@ -10,7 +10,7 @@ from esp_image.stamp import stamp
 from ota_cli import images, output, signing
 from ota_cli.chip_option import chip_option
 from ota_cli.errors import CommandError
-from ota_cli.files import read_bytes, write_bytes
+from ota_cli.files import read_bytes, refuse_to_replace, write_bytes
 
 _FILE = click.Path(path_type=Path)
 _MOST_BYTES = 16 * 1024 * 1024  # the largest flash that an app can be mapped from
@@ -84,6 +84,7 @@ def sign(file: Path, key: Path, out: Path) -> None:
     Example:
       ota-service image sign app.bin --key sign.pem -o thermo-2.0.0.bin
     """
+    refuse_to_replace(key, out, "key")
     content = read_bytes(file, "image")
     signing.check_unsigned(content, str(file))
     signing.check_private_key(key)

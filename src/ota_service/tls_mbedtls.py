@@ -68,8 +68,10 @@ async def open_stream(address, context=None, name=None):
             if error.errno != errno.EINPROGRESS:
                 raise
         if context is not None:
+            from .tls_turns import InTurns
+
             stream = context.wrap_socket(
-                stream, server_hostname=name, do_handshake_on_connect=False
+                InTurns(raw), server_hostname=name, do_handshake_on_connect=False
             )
         await _writable(stream)
     except BaseException:

@@ -24,6 +24,9 @@ DRIPS = {
         agents.serves(agents.drips(NEW[-2000:], PAUSE_S, before=NEW[:-2000])), {}, 1,
     ),
     "the TLS handshake": (agents.drips_handshake(PAUSE_S), {"connect_s": 0.3}, 2),
+    "warnings of TLS, as fast as they come": (
+        agents.warns_without_end, {"connect_s": 0.3}, 2,
+    ),
     "attempt after attempt": (agents.closes_after_hello, {}, 5),
     "the pause between attempts": (agents.closes_after_hello, {"retry_delay_s": 86_400}, 1),
 }  # fmt: skip

@@ -2,10 +2,15 @@
 
 import asyncio
 import socket
+import threading
 from contextlib import suppress
 from itertools import cycle, islice
 from pathlib import Path
 
+import pytest
+
+from ota_agent.conversation import Conversation
+from ota_agent.http_request import Request
 from tests.ota_agent.attested_scene import AttestedScene, HttpBoard, attested_scene
 from tests.ota_agent.board_peer import BoardPeer, reset
 from tests.ota_agent.images import signed_image
@@ -74,3 +79,47 @@ def test_a_crowd_of_faulty_clients_does_not_keep_good_boards_from_their_firmware
             assert living_sessions() == 0
 
     asyncio.run(run())
+
+
+def test_many_requests_in_the_smallest_records_let_others_have_their_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them are there at once: a record costs us as much whether it has a byte or a thousand,
+    and a board without a token may send a hundred requests of some thousand records each."""
+    count = 40
+    answered: list[int] = []
+    turns = 0
+    answer = Conversation._answer
+
+    def note(conversation: Conversation, request: Request) -> None:
+        answered.append(turns)
+        answer(conversation, request)
+
+    monkeypatch.setattr(Conversation, "_answer", note)
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+
+        def turn() -> None:
+            nonlocal turns
+            turns += 1
+            loop.call_soon(turn)
+
+        async with attested_scene(tmp_path) as here:
+            is_there, has_sent = asyncio.Event(), threading.Event()
+
+            def work(board: HttpBoard) -> list[int]:
+                loop.call_soon_threadsafe(is_there.set)
+                for byte in b"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n" * count:
+                    board.socket.send(bytes([byte]))
+                has_sent.set()
+                return [board.response().status for _ in range(count)]
+
+            talking = asyncio.create_task(here.talk(work))
+            await is_there.wait()
+            assert has_sent.wait(5)  # nobody has a turn meanwhile
+            turn()
+            assert await talking == [404] * count
+
+    asyncio.run(run())
+    assert len(set(answered)) > 3

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from OpenSSL import SSL
 
 from ota_agent.errors import UnfinishedError
 from tests.ota_agent.attested_scene import (
@@ -189,6 +190,39 @@ def test_a_board_that_stops_reading_is_cut_off(tmp_path: Path, image: bytes) -> 
                 ended.set()
             await board
             assert line["outcome"] == "transfer-timeout"
+
+    asyncio.run(run())
+
+
+def test_a_board_that_stops_reading_before_the_goodbye_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With firmware on its way, and a kernel that takes the last answer and nothing after it: the
+    connection would be kept for ever. Which sizes fill it so, a board can find out."""
+
+    def has_no_room(connection: SSL.Connection) -> bool:
+        raise SSL.WantWriteError
+
+    monkeypatch.setattr(SSL.Connection, "shutdown", has_no_room)
+
+    async def run() -> None:
+        async with attested_scene(
+            tmp_path, idle_timeout_s=0.2, send_buffer_bytes=4 * len(IMAGE)
+        ) as here:
+            ended = threading.Event()
+
+            def work(board: HttpBoard) -> None:
+                ask_firmware(board)
+                board.send("GET", "/nothing", "Connection: close")
+                ended.wait(5)
+
+            board = asyncio.create_task(here.talk(work, receive_buffer=A_BOARDS_BUFFER))
+            try:
+                line = await here.agent.next_session()
+            finally:
+                ended.set()
+            await board
+            assert (line["outcome"], line["bytes"]) == ("bad-request", len(IMAGE))
 
     asyncio.run(run())
 

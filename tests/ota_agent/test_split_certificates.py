@@ -2,12 +2,14 @@
 
 import asyncio
 import ssl
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from ota_agent.protocol1 import CertificateReader
 from tests.ota_agent.board_peer import BoardPeer, board_context
 from tests.ota_agent.images import signed_image
 from tests.ota_agent.scene import Scene, scene
@@ -67,3 +69,44 @@ def test_a_certificate_may_come_in_a_record_for_each_byte(
             assert len(here.attestation.requests) == 2
 
     asyncio.run(run())
+
+
+def test_one_that_is_there_in_the_smallest_records_lets_others_have_their_turn(
+    tmp_path: Path, board_certificate: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fed: list[int] = []
+    turns = 0
+    feed = CertificateReader.feed
+
+    def note(reader: CertificateReader, data: bytes) -> None:
+        fed.append(turns)
+        feed(reader, data)
+
+    monkeypatch.setattr(CertificateReader, "feed", note)
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+
+        def turn() -> None:
+            nonlocal turns
+            turns += 1
+            loop.call_soon(turn)
+
+        async with scene(tmp_path, image=IMAGE) as here:
+            is_there, has_sent = asyncio.Event(), threading.Event()
+
+            def work(board: BoardPeer) -> bytes:
+                loop.call_soon_threadsafe(is_there.set)
+                for byte in board_certificate:
+                    board.socket.send(bytes([byte]))
+                has_sent.set()
+                return board.read_all()
+
+            talking = asyncio.create_task(here.board(work))
+            await is_there.wait()
+            assert has_sent.wait(5)  # nobody has a turn meanwhile
+            turn()
+            assert await talking == IMAGE
+
+    asyncio.run(run())
+    assert len(set(fed)) > 3

@@ -1,15 +1,18 @@
 """What a connection says when it cannot go on, and when it has failed."""
 
+import os
 import socket
 import ssl
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.bindings.openssl.binding import Binding
 
-from ota_agent.tls_connection import FAILED, failure_of
+from ota_agent.tls_connection import FAILED, WantRead, failure_of
 from tests.ota_agent.board_peer import reset
-from tests.ota_agent.tls_pair import Pairs
+from tests.ota_agent.forged_records import DATA, RecordForger
+from tests.ota_agent.tls_pair import Pair, Pairs
 
 
 @pytest.fixture
@@ -56,3 +59,38 @@ def test_how_much_was_given_and_how_much_of_it_has_arrived(pairs: Pairs) -> None
         while pair.agent.unacknowledged_bytes():
             continue
         assert pair.agent.acknowledged_bytes() == pair.agent.given_bytes()
+
+
+def _send_below(pair: Pair, content: bytes) -> None:
+    """As it is, not through the board's TLS."""
+    with closing(socket.socket(fileno=os.dup(pair.board.fileno()))) as raw:
+        raw.setblocking(True)
+        raw.sendall(content)
+
+
+def test_a_board_that_takes_new_keys_again_and_again_lets_others_have_their_turn(
+    pairs: Pairs, tmp_path: Path
+) -> None:
+    """In one call OpenSSL would go on for as long as such records come, and nobody else would."""
+    with pairs.key_log(tmp_path / "keys") as log, pairs.pair() as pair:
+        forger = RecordForger(log)
+        updates = b"".join(forger.key_update() for _ in range(100))
+        _send_below(pair, updates + forger.record(DATA, b"hello"))
+        with pytest.raises(WantRead):
+            pair.agent.receive(100)
+        assert pair.agent.has_input()
+        for _ in range(2):
+            with pytest.raises(WantRead):
+                pair.agent.receive(100)
+        assert pair.agent.receive(100) == b"hello"
+
+
+def test_what_comes_with_new_keys_is_there_at_once(pairs: Pairs, tmp_path: Path) -> None:
+    """Nobody is told a second time that there is something to be read."""
+    with pairs.key_log(tmp_path / "keys") as log, pairs.pair() as pair:
+        forger = RecordForger(log)
+        _send_below(pair, forger.key_update() + forger.record(DATA, b"hello"))
+        assert pair.agent.receive(100) == b"hello"
+        _send_below(pair, forger.key_update())
+        pair.board.shutdown(socket.SHUT_WR)
+        assert pair.agent.receive(100) == b""

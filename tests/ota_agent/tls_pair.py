@@ -79,6 +79,13 @@ class Pairs:
         finally:
             pair.close()
 
+    @contextmanager
+    def key_log(self, path: Path) -> Iterator[Path]:
+        """Boards write the keys of their connections there."""
+        _, client = self._contexts
+        client.keylog_filename = str(path)
+        yield path
+
     def most_that_fits(self, send_buffer_bytes: int) -> int:
         """The longest image that the kernel takes at once for a board that does not read."""
         fits, too_many = 1, 1_000_000

@@ -84,6 +84,24 @@ def test_a_signed_image_is_not_signed_again(
     assert not out.exists()
 
 
+def test_what_is_written_takes_no_place_of_what_is_kept_nowhere_else(
+    desk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name completed too early, and the key that all boards trust would be an image."""
+    key, flash = tmp_path / "key.pem", tmp_path / "flash.bin"
+    key.write_bytes((desk / "key.pem").read_bytes())
+    os.link(key, tmp_path / "link")
+    for out in (key, tmp_path / "link"):
+        text = line(capsys, 2, "image", "sign", desk / "app.bin", "--key", key, "-o", out)
+        assert f"output {out}: that is the key" in text
+    assert key.read_bytes() == (desk / "key.pem").read_bytes()
+    assert run(["board", "create", str(flash), "--app", str(desk / "signed.bin")]) == 0
+    before = flash.read_bytes()
+    text = line(capsys, 2, "board", "export", flash, "--slot", "ota_0", "-o", flash)
+    assert "that is the flash file" in text
+    assert flash.read_bytes() == before
+
+
 def test_verify_takes_one_whole_image_and_nothing_behind_it(
     desk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -221,6 +221,13 @@ def drips_handshake(interval_s: float) -> Behaviour:
     return behaviour
 
 
+def warns_without_end(connection: Connection) -> None:
+    """Instead of an answer to the hello, warnings that TLS passes over (RFC 5246, 7.2.2)."""
+    read_record(connection)
+    while True:
+        connection.sendall(b"\x15\x03\x03\x00\x02\x01\x5a" * 1000)
+
+
 def read_record(connection: Connection) -> bytes:
     """One TLS record."""
     record = _read_exactly(connection, RECORD_HEADER_BYTES)

@@ -9,7 +9,7 @@ from esp_partition import table
 from ota_cli import output
 from ota_cli.board import flash_file
 from ota_cli.errors import CommandError
-from ota_cli.files import write_bytes
+from ota_cli.files import refuse_to_replace, write_bytes
 from virtual_esp32 import VirtualBoardError, bootloader
 from virtual_esp32.flash import SECTOR_BYTES
 
@@ -28,6 +28,7 @@ def export(flash: Path, slot: str, raw: bool, out: Path) -> None:
     Example:
       ota-service board export flash.bin --slot ota_1 -o image.bin
     """
+    refuse_to_replace(flash, out, "flash file")
     with flash_file.opened(flash, copy=True) as board:
         try:
             partitions = bootloader.read_partition_table(board.flash)
