@@ -110,7 +110,7 @@ def let_go(*names):
 
 def let_go_of_parser():
     """Where memory is scarce: unload what reads an image; what verifies its signature comes."""
-    let_go("esp_image.parser", "esp_image.segments", "esp_image.header")
+    let_go("esp_image.parser", "esp_image.segments", "esp_image.header", "esp_image.chip_table")
 
 
 class Values:

@@ -26,6 +26,7 @@ _LOOKING = const(
         "esp_partition",
         "esp_image.header",
         "esp_image.chips",
+        "esp_image.chip_table",
         "esp_image.compat",
         "esp_image.checksum_viper",
     )
