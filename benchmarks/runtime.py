@@ -39,6 +39,7 @@ from pathlib import Path
 from statistics import median
 
 import dice
+from benchmarks._relay import broken_once
 from esp_image.build import build_app
 from tests import micropython_port, world
 from tests.esp_image import signing
@@ -170,10 +171,20 @@ def board_side(
 
 def _updates(
     kb: int, *, library: Path, flash: Path, fresh: bytes, agent_ca: Path, identity: str,
-    agent: str, said: list[str] | None = None, gaps: bool = False,
+    agent: str, said: list[str] | None = None, gaps: bool = False, cut_at: int | None = None,
+    lost: int = 0,
 ) -> bool:  # fmt: skip
     """Whether a board with this heap updates itself. said: gets what it says; gaps: it measures
-    them."""
+    them. cut_at: the connection is lost after so many bytes to the board, and the update has to go
+    on where it was."""
+    said = [] if said is None else said
+    if cut_at is not None:
+        with broken_once(agent, cut_at) as relay:
+            updated = _updates(
+                kb, library=library, flash=flash, fresh=fresh, agent_ca=agent_ca,
+                identity=identity, agent=relay, said=said, gaps=gaps, lost=1,
+            )  # fmt: skip
+        return updated and any(line.startswith("resuming at byte") for line in said)
     flash.write_bytes(fresh)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -189,7 +200,7 @@ def _updates(
     guard = threading.Timer(_GIVE_UP_S, board.kill)
     guard.start()
     try:
-        ended = _play(board, port, agent, [] if said is None else said)
+        ended = _play(board, port, agent, said, lost)
     finally:
         guard.cancel()
         board.kill()
@@ -198,8 +209,11 @@ def _updates(
     return ended and _boots_new(flash)
 
 
-def _play(board: subprocess.Popen[str], port: int, agent: str, said: list[str]) -> bool:
-    """Trigger the update once the board is ready; whether it asks for its reset."""
+def _play(
+    board: subprocess.Popen[str], port: int, agent: str, said: list[str], lost: int
+) -> bool:
+    """Trigger the update once the board is ready; whether it asks for its reset, having lost so
+    many connections."""
     over = threading.Event()
     asking = threading.Thread(target=_keep_asking, args=(port, over))
     try:
@@ -210,9 +224,11 @@ def _play(board: subprocess.Popen[str], port: int, agent: str, said: list[str]) 
                     return False
                 asking.start()
             if line.startswith("reset"):
-                return True
+                return not lost
             if line.startswith("failed"):
-                return False
+                lost -= 1
+                if lost < 0:
+                    return False
         return False
     finally:
         over.set()

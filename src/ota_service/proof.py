@@ -1,5 +1,5 @@
-"""What goes over a connection of protocol 2 before the firmware: challenge, evidence, the agent's
-answer, the request for the firmware. Its code gives way to what receives.
+"""What goes over a connection of protocol 2 before the firmware is asked for: challenge, evidence,
+the agent's answer. Its code gives way to what receives.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ async def connect(service, host, port, name):
 
 
 async def prove(reader, writer, name, channel, update, service, patience):
-    """Prove who this board is and ask for the firmware: (first bytes, length) of what comes.
+    """Prove who this board is; the token that the firmware is asked for with.
 
     name: the agent's, for the Host header. channel: as `connect` gives it. update: whose session
     takes what it needs once the proof is made. Raises PeerError, OtaError.
@@ -48,9 +48,11 @@ async def prove(reader, writer, name, channel, update, service, patience):
     await asyncio.sleep(0)
     session.make_room()
     await asyncio.sleep(0)
-    asked = await _attest(reader, writer, name, evidence, session, service, patience)
+    service.event("attesting", "evidence of %d bytes" % len(evidence))
+    patience.expect("no decision about this board", config.first_byte_s)
+    token = await _attest(reader, writer, name, evidence, service)
     compat.let_go(*_ANSWERS)
-    return asked
+    return token
 
 
 async def _challenge(reader, writer, name):
@@ -71,18 +73,9 @@ async def _evidence(service, nonce, channel):
     return evidence
 
 
-async def _attest(reader, writer, name, evidence, session, service, patience):
-    """Have the agent accept the board and ask it for the firmware; as Agent.open_firmware."""
+async def _attest(reader, writer, name, evidence, service):
+    """Have the agent accept the board; the token."""
     from .agent_answers import Agent
 
-    config = service.config
-    agent = Agent(reader, writer, name)
-    service.event("attesting", "evidence of %d bytes" % len(evidence))
-    patience.expect("no decision about this board", config.first_byte_s)
-    token, service.verdict = await agent.attest(evidence)
-    patience.expect("nothing read from flash", config.deadline_s)
-    await service.stepped(session.resume_steps())
-    if session.received:
-        service.event("resuming", "at byte %d" % session.received)
-    patience.expect("no firmware", config.first_byte_s)
-    return await agent.open_firmware(token, session)
+    token, service.verdict = await Agent(reader, writer, name).attest(evidence)
+    return token

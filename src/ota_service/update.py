@@ -11,7 +11,7 @@ from .compat import const
 from .errors import PeerError
 from .patience import Patience
 
-# A session of protocol 2 and what it writes with.
+# A session of protocol 2, what it reads and writes an image with, and what brings the image.
 _SESSION = const(
     (
         "ota_service.resumable",
@@ -19,6 +19,15 @@ _SESSION = const(
         "ota_service.progress",
         "ota_service.resumable_writer",
         "ota_service.slot_writer",
+        "ota_service.protocol2",
+        "ota_service.firmware_body",
+        "esp_image.parser",
+        "esp_image.segments",
+        "esp_image.header",
+        "esp_image.chips",
+        "esp_image.chip_table",
+        "esp_image.compat",
+        "esp_image.checksum_viper",
     )
 )
 
@@ -49,7 +58,7 @@ class Update:
             self._patience.check_deadline()
             compat.collect_garbage()
             try:
-                self._forget_nothing_received()
+                self._make_way()
                 self.session.begin_attempt()
                 self._require_network()
                 await self._attempt()
@@ -98,9 +107,10 @@ class Update:
             compat.let_go("ota_service.pending")
         return self.session
 
-    def _forget_nothing_received(self):
-        """Protocol 2: the place is kept again, as long as the board has to prove itself again."""
-        if hasattr(self.session, "pending") and not self.session.received:
+    def _make_way(self):
+        """Protocol 2: the place is kept again, as long as the board has to prove itself again. What
+        an attempt has loaded and left gives way to what proves."""
+        if hasattr(self.session, "pending"):
             self.session = self.session.pending(self._board)
             compat.let_go(*_SESSION)
 
