@@ -209,9 +209,7 @@ def _updates(
     return ended and _boots_new(flash)
 
 
-def _play(
-    board: subprocess.Popen[str], port: int, agent: str, said: list[str], lost: int
-) -> bool:
+def _play(board: subprocess.Popen[str], port: int, agent: str, said: list[str], lost: int) -> bool:
     """Trigger the update once the board is ready; whether it asks for its reset, having lost so
     many connections."""
     over = threading.Event()

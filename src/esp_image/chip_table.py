@@ -6,9 +6,14 @@ Sources: see `chips`.
 
 from .compat import const
 
+RSA = "rsa-3072"
+ECDSA_P192 = "ecdsa-p192"
+ECDSA_P256 = "ecdsa-p256"
+ECDSA_P384 = "ecdsa-p384"
 _PAGE_BYTES = const(0x10000)
 _SMALLEST_PAGE_BYTES = const(0x2000)
 _PAGE_LOG2 = const((13, 18))
+_DIGEST_BYTES = const(32)
 
 # One row a chip: chips.Chip's arguments, numbers but those of blocks and digests in hex, schemes
 # by the letters of chips._SCHEMES.
@@ -38,6 +43,13 @@ def columns_of(id):
         if number == id:
             return columns
     return None
+
+
+def signing_limits(id):
+    """(how many blocks of a signature sector the chip looks at, bytes of a key digest in eFuse), as
+    chips.Chip's; (None, 32) for an unknown one."""
+    columns = columns_of(id)
+    return (int(columns[6]), int(columns[7])) if columns else (None, _DIGEST_BYTES)
 
 
 def mapping(id, page_log2):

@@ -6,13 +6,16 @@ SOC_EFUSE_SECURE_BOOT_KEY_DIGESTS, SOC_MMU_PAGE_SIZE_CONFIGURABLE), bootloader K
 (BOOTLOADER_OFFSET_IN_FLASH).
 """
 
-from .chip_table import page_bytes, rows
+from .chip_table import (
+    ECDSA_P192,
+    ECDSA_P256,
+    ECDSA_P384,
+    RSA,
+    page_bytes,
+    rows,
+)
 from .compat import const
 
-RSA = const("rsa-3072")
-ECDSA_P192 = const("ecdsa-p192")
-ECDSA_P256 = const("ecdsa-p256")
-ECDSA_P384 = const("ecdsa-p384")
 V1 = const("v1-ecdsa-p256")
 
 

@@ -5,8 +5,8 @@ installed here (`acceptance`), and whose signature counts (`signature`).
 
 Format: ESP-IDF esp_app_format.h, esp_image_format.c; espsecure for padding and signature sector.
 
-`header` and `chip_table` are loaded for the first 288 bytes only: behind them nothing here holds them,
-and whoever is short of memory may unload them.
+`header` and `chip_table` are loaded for the first 288 bytes only: behind them nothing here holds
+them, and whoever is short of memory may unload them.
 """
 
 import struct

@@ -59,8 +59,8 @@ def check_segment(segment, before, is_app):
 def check_mapping(segment, index, mapping, offset):
     """Check that a flash-mapped segment lies in flash as it lies in memory, modulo the MMU's page.
 
-    Slots start at a multiple of 64 KiB. mapping: as chip_table.mapping gives it. offset: the byte to
-    blame. Raises ImageError("segment-mapping"). Whether it is mapped: esp_image_format.c,
+    Slots start at a multiple of 64 KiB. mapping: as chip_table.mapping gives it. offset: the byte
+    to blame. Raises ImageError("segment-mapping"). Whether it is mapped: esp_image_format.c,
     should_map.
     """
     drom, irom, page = mapping
