@@ -1,5 +1,5 @@
-"""What a request gets that may change something, or asks for a certificate. Loaded for that request,
-and gone when it is answered: an update needs the memory.
+"""What a request gets that may change something, or asks for a certificate. Loaded for that
+request, and gone when it is answered: an update needs the memory.
 """
 
 import asyncio

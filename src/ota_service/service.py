@@ -291,7 +291,8 @@ class OtaService:
         return Update(self, host, port)
 
     def cancel(self):
-        """Cancel the running update. asyncio can lose a cancellation that comes together with data: a flag keeps it."""
+        """Cancel the running update. asyncio can lose a cancellation that comes together with data:
+        a flag keeps it."""
         self._cancelled = True
         session = self._update.session if self._update else None
         if session is not None:
