@@ -11,6 +11,7 @@ from .compat import const
 _ANSWERS = const(
     (
         "ota_service.agent_answers",
+        "ota_service.attest_answers",
         "ota_service.agent_refusals",
         "ota_service.http_response",
         "ota_service.connection",
@@ -22,7 +23,7 @@ _ANSWERS = const(
 async def connect(service, host, port, name):
     """(reader, writer, channel): SHA-256 of the agent's own certificate."""
     from . import connection
-    from .agent_answers import challenge_request
+    from .attest_answers import challenge_request
 
     config, board = service.config, service.board
     reader, writer, leaf = await connection.connect(
@@ -58,8 +59,10 @@ async def prove(reader, writer, name, channel, update, service, patience):
 async def _challenge(reader, writer, name):
     """The nonce. The code that reads answers gives way to what signs, and comes again after it."""
     from .agent_answers import Agent
+    from .attest_answers import challenge
 
-    nonce = await Agent(reader, writer, name).challenge()
+    nonce = await challenge(Agent(reader, writer, name))
+    challenge = None  # else this frame would keep its module
     compat.let_go(*_ANSWERS, "ota_service.firmware_body")
     return nonce
 
@@ -76,6 +79,7 @@ async def _evidence(service, nonce, channel):
 async def _attest(reader, writer, name, evidence, service):
     """Have the agent accept the board; the token."""
     from .agent_answers import Agent
+    from .attest_answers import attest
 
-    token, service.verdict = await Agent(reader, writer, name).attest(evidence)
+    token, service.verdict = await attest(Agent(reader, writer, name), evidence)
     return token

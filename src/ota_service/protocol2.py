@@ -23,7 +23,13 @@ _READERS = const(
     )
 )
 _ANSWERS = const(
-    ("ota_service.agent_answers", "ota_service.agent_refusals", "ota_service.http_response")
+    (
+        "ota_service.agent_answers",
+        "ota_service.attest_answers",
+        "ota_service.firmware_answers",
+        "ota_service.agent_refusals",
+        "ota_service.http_response",
+    )
 )
 
 
@@ -76,14 +82,16 @@ async def _resume(session, service, patience):
     """Take up what has come before; then the firmware has to come."""
     patience.expect("nothing read from flash", service.config.deadline_s)
     await service.stepped(session.resume_steps())
+    compat.let_go("ota_service.taking_up")
     if session.received:
         service.event("resuming", "at byte %d" % session.received)
     patience.expect("no firmware", service.config.first_byte_s)
 
 
 async def _ask_firmware(reader, writer, name, token, session):
-    """As Agent.open_firmware. What reads answers comes for it once more, and goes again."""
+    """As firmware_answers.open_firmware. What reads answers comes once more, and goes again."""
     await asyncio.sleep(0)  # loading code takes its time
     from .agent_answers import Agent
+    from .firmware_answers import open_firmware
 
-    return await Agent(reader, writer, name).open_firmware(token, session)
+    return await open_firmware(Agent(reader, writer, name), token, session)

@@ -12,8 +12,6 @@ from .compat import const
 from .errors import OtaError, PeerError
 from .session import Session
 
-_SECTOR_BYTES = const(4096)
-_WITHHELD_BYTES = const(16)
 # Errors beside PeerError after which the next update goes on where this one was
 _GOES_ON = const(("cancelled", "deadline"))
 
@@ -92,8 +90,10 @@ class ResumableSession(Session):
             part, self._part = self._part, None
         if part is None:
             return
+        from .taking_up import take_up_steps
+
         try:
-            is_same = (yield from self._take_up_steps(part)) == part.crc
+            is_same = yield from take_up_steps(part, self._writer, self._read_slot, self.feed)
         except (OSError, OtaError):
             is_same = False
         if is_same:
@@ -102,29 +102,6 @@ class ResumableSession(Session):
         else:
             self._progress.forget()
             self._start()
-
-    def _take_up_steps(self, part):
-        """The CRC-32 of what flash holds of the part."""
-        writer = self._writer
-        crc = 0
-        if part.head:
-            room = writer.room()[: len(part.head)]
-            room[:] = part.head
-            self.feed(room)
-            writer.advance(len(part.head))
-            return crc
-        left = part.kept
-        while left:
-            room = writer.room()
-            self._read_slot(writer.written, room)
-            if not writer.written:
-                _put_withheld(room, part.withheld)
-            count = min(left, _SECTOR_BYTES)
-            self.feed(room if count == _SECTOR_BYTES else room[:count])
-            crc = writer.take_up(count)
-            left -= count
-            yield
-        return crc
 
     def restart(self):
         """Forget what has come: it is of no use any more."""
@@ -183,11 +160,3 @@ class ResumableSession(Session):
             return
         self._progress.forget()
         super().fail(error)
-
-
-def _put_withheld(room, withheld):
-    """Where they stand already the slot can boot: no sector of it may change before its first is
-    erased, which is what starting over does first."""
-    if room[:_WITHHELD_BYTES] != b"\xff" * _WITHHELD_BYTES:
-        raise OtaError("flash-mismatch", "the slot holds the image's first bytes")
-    room[:_WITHHELD_BYTES] = withheld
