@@ -11,8 +11,8 @@ has to be the same (`min_heap_256kb_kb`, `min_heap_3mb_kb`).
 board proves itself again, reads what has come from flash, and has to go on from there. Bar: 108 on
 a port built for 32 bits, which leaves 40 of a chip's 148 KB.
 `heap2_more_kb`: how much `min_heap2_kb` is more than `min_heap_kb`. Bar: 8. The port doubles its
-table of names at the 1261st, which costs 14 KB: `names` and `names2` are how many there are when the
-update is over. With a port built for 32 bits (docs/esp32.md, "Memory") these are a chip's figures.
+table of names at the 1261st, which costs 14 KB: `names` and `names2` are how many there are when
+the update is over. With a port built for 32 bits (docs/esp32.md, "Memory") these are a chip's.
 
 `pipeline_ratio`: from the TLS handshake to set_boot, beside the loop of public MicroPython
 updaters (pipeline_board.Peer) with the same stream into the same virtual partition; median of
