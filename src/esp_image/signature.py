@@ -107,9 +107,11 @@ def _signature_steps(block):
     if block.scheme == chip_table.RSA:
         from ota_crypto import rsa_pss
 
-        (n, e), signature = block.numbers, block.signature
-        block.numbers = block.signature = None
-        return (yield from rsa_pss.verify_steps(n, e, block.image_digest, signature))
+        n, e = block.numbers
+        steps = rsa_pss.verify_steps(n, e, block.image_digest, block.signature)
+        # Held by nobody else: the products need the memory.
+        n = block.numbers = block.signature = None
+        return (yield from steps)
     x, y = block.numbers
     r, s = halves(block.signature)
     if block.scheme == chip_table.ECDSA_P256:
