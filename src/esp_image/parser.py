@@ -91,7 +91,6 @@ class ImageParser:
         self._left = _HEADER_BYTES
         self._field = bytearray(DESCRIPTOR_BYTES)
         self._have = 0
-        self._segment_left = 0
         self._mapping = None
 
     @property
@@ -315,7 +314,6 @@ class ImageParser:
         self._measure(segment)
         self._hash_field(SEGMENT_HEADER_BYTES)
         if self._is_app and self.descriptor is None:
-            self._segment_left = size - DESCRIPTOR_BYTES
             self._go(_DESCRIPTOR, DESCRIPTOR_BYTES)
         elif size:
             self._go(_DATA, size)
@@ -358,8 +356,9 @@ class ImageParser:
         check_mapping(self.segments[0], 0, self._mapping, self.received - 1)
         self._checksum = xor_bytes(self._field, 0, DESCRIPTOR_BYTES, self._checksum)
         self._hash_field(DESCRIPTOR_BYTES)
-        if self._segment_left:
-            self._go(_DATA, self._segment_left)
+        left = self.segments[0].size - DESCRIPTOR_BYTES
+        if left:
+            self._go(_DATA, left)
         else:
             self._after_segment()
 
