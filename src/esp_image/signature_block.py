@@ -115,13 +115,13 @@ def parse_sector(sector):
 
 
 def read_sector(read, start):
-    """As parse_sector, of a sector that is read piece by piece: never held is more than its blocks.
+    """As parse_sector, of a sector that is read piece by piece: never held is more than one block.
 
     read(offset, buffer): fills the buffer. start: the sector's offset.
     """
     blocks = []
+    raw = memoryview(bytearray(BLOCK_BYTES))  # no block keeps it
     for position in range(MAX_BLOCKS):
-        raw = bytearray(BLOCK_BYTES)
         read(start + position * BLOCK_BYTES, raw)
         if not position and raw[0] != _MAGIC:
             raise ImageError("unsigned", "no signature block: 0x%02x, expected 0xe7" % raw[0])
@@ -129,7 +129,7 @@ def read_sector(read, start):
             blocks.append(_parse_block(raw, position))
         else:
             _expect_filler(raw, position * BLOCK_BYTES, len(blocks))
-    raw = bytearray(SECTOR_BYTES - MAX_BLOCKS * BLOCK_BYTES)
+    raw = raw[: SECTOR_BYTES - MAX_BLOCKS * BLOCK_BYTES]
     read(start + MAX_BLOCKS * BLOCK_BYTES, raw)
     _expect_filler(raw, MAX_BLOCKS * BLOCK_BYTES, len(blocks))
     for block in blocks:
@@ -141,7 +141,7 @@ def read_sector(read, start):
 
 def _expect_filler(raw, start, blocks):
     for i in range(0, len(raw), len(_FILLER)):
-        if raw[i : i + len(_FILLER)] != _FILLER:
+        if bytes(raw[i : i + len(_FILLER)]) != _FILLER:
             raise ImageError(
                 "signature-invalid",
                 "signature sector: not FF behind its %d blocks, at %d or after"
