@@ -125,7 +125,7 @@ async def main(path, port, agent_ca, identity, mode=None):
         import gaps_board
 
         gaps = gaps_board.Gaps()
-    settings = {"agent_ca": agent_ca, "identity": identity}
+    settings = {"agent_ca": agent_ca, "identity": identity, "retry_delay_s": 0.1}
     ota_service.setup(board, settings, on_event=gaps.hear if gaps else print)
     esp32_akri.akri_set_update_handler(
         ota_service.ota_request_handler,

@@ -24,7 +24,6 @@ class AkriServer:
     def __init__(self):
         self._handlers = {}
         self._app = None
-        self._routed = set()
         self._task = None
         self._server = None
         self._settled = None
@@ -37,8 +36,6 @@ class AkriServer:
         if not uri.startswith("/"):
             raise ValueError("uri %r: expected a path that starts with /" % (uri,))
         self._handlers[uri, method.upper()] = h
-        if self._app is not None:
-            self._route(uri, method.upper())
 
     def set_handler_generic_with_context(self, uri, method, h, context):
         """Call h(req, context) for `method` on `uri`."""
@@ -58,9 +55,8 @@ class AkriServer:
         if self._task is not None and not self._task.done():
             raise RuntimeError("the server runs already")
         self._app = Microdot()
-        self._routed = set()
-        for uri, method in self._handlers:
-            self._route(uri, method)
+        # Paths without variable parts need no pattern each, and no function: half a KB an endpoint.
+        self._app.find_route = self._find_route
         self._settled = asyncio.Event()
         self._task = asyncio.create_task(self._run(host, port))
         return self._task
@@ -126,14 +122,24 @@ class AkriServer:
         finally:
             self._connections.discard(task)
 
-    def _route(self, uri, method):
-        key = (uri, method)
-        if key in self._routed:
-            return
-        self._routed.add(key)
+    def _find_route(self, req):
+        """In microdot's place: what answers a request, or a status, or the headers of an answer to
+        OPTIONS; and, of no use here, its prefix and application."""
+        allowed = [method for uri, method in self._handlers if uri == req.path]
+        method = req.method.upper()
+        req.url_args = {}
+        if method == "OPTIONS":
+            if "GET" in allowed:
+                allowed.append("HEAD")
+            return {"Allow": ", ".join(allowed + ["OPTIONS"])}, "", None
+        if _as_routed(method) in allowed:
+            return self._handle, "", None
+        return 405 if allowed else 404, "", None
 
-        async def handle(req):
-            result = self._handlers[key](req)
-            return await result if is_awaitable(result) else result
+    async def _handle(self, req):
+        result = self._handlers[req.path, _as_routed(req.method.upper())](req)
+        return await result if is_awaitable(result) else result
 
-        self._app.route(uri, methods=[method])(handle)
+
+def _as_routed(method):
+    return "GET" if method == "HEAD" else method

@@ -3,7 +3,6 @@
 Not checked here: whether the image is whole and intact (`parser`), whose it is (`signature`).
 """
 
-from . import chips
 from .compat import const
 from .errors import Refused
 from .expected import ANY, DIFFERENT, NEWER, Expected  # noqa: F401
@@ -57,6 +56,8 @@ def check_chip(header, expected, bootloader=False):
     eFuse bit that lifts the maximum (DISABLE_WAFER_VERSION_MAJOR) is not looked at.
     """
     if header.chip_id != expected.chip_id:
+        from . import chips
+
         message = "chip id %s, this board is %s" % (
             chips.describe(header.chip_id),
             chips.describe(expected.chip_id),

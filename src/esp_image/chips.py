@@ -6,16 +6,16 @@ SOC_EFUSE_SECURE_BOOT_KEY_DIGESTS, SOC_MMU_PAGE_SIZE_CONFIGURABLE), bootloader K
 (BOOTLOADER_OFFSET_IN_FLASH).
 """
 
+from .chip_table import (
+    ECDSA_P192,
+    ECDSA_P256,
+    ECDSA_P384,
+    RSA,
+    page_bytes,
+    rows,
+)
 from .compat import const
 
-_PAGE_BYTES = const(0x10000)
-_SMALLEST_PAGE_BYTES = const(0x2000)
-_PAGE_LOG2 = const((13, 18))
-
-RSA = const("rsa-3072")
-ECDSA_P192 = const("ecdsa-p192")
-ECDSA_P256 = const("ecdsa-p256")
-ECDSA_P384 = const("ecdsa-p384")
 V1 = const("v1-ecdsa-p256")
 
 
@@ -53,27 +53,9 @@ class Chip:
         Where the chip's pages vary and the image does not tell, the smallest that exists.
         Source: esp_image_format.c, verify_segment_header; hal/mmu_types.h.
         """
-        if not self.pages_vary:
-            return _PAGE_BYTES
-        if _PAGE_LOG2[0] <= page_log2 <= _PAGE_LOG2[1]:
-            return 1 << page_log2
-        return _SMALLEST_PAGE_BYTES
+        return page_bytes(self.pages_vary, page_log2)
 
 
-# One row a chip: Chip's arguments, numbers but those of blocks and digests in hex, schemes by the
-# letters of _SCHEMES. Text takes a fifth of what the objects would; those that are asked for are
-# made.
-_TABLE = """\
-esp32 0 1000 3f400000 3f800000 400d0000 40400000 VR 1 32
-esp32s2 2 1000 3f000000 3ff80000 40080000 40800000 R 3 32
-esp32c3 5 0 3c000000 3c800000 42000000 42800000 R 3 32
-esp32s3 9 0 3c000000 3e000000 42000000 44000000 R 3 32
-esp32c2 c 0 3c000000 3c400000 42000000 42400000 12 1 16 pages
-esp32c6 d 0 42000000 43000000 42000000 43000000 R12 3 32 pages
-esp32h2 10 0 42000000 43000000 42000000 43000000 R12 3 32 pages
-esp32p4 12 2000 40000000 44000000 40000000 44000000 R123 3 32
-esp32c61 14 0 42000000 44000000 42000000 44000000 12 3 32 pages
-esp32c5 17 2000 42000000 44000000 42000000 44000000 R123 3 32"""
 _SCHEMES = {"V": V1, "R": RSA, "1": ECDSA_P192, "2": ECDSA_P256, "3": ECDSA_P384}
 
 _made = {}
@@ -82,21 +64,14 @@ _made = {}
 def __getattr__(name):
     """CHIPS: every chip by its name, for whoever needs them all."""
     if name == "CHIPS":
-        return {name: by_id(id) for name, id, _ in _rows()}
+        return {name: by_id(id) for name, id, _ in rows()}
     raise AttributeError(name)
-
-
-def _rows():
-    """(name, id, the other columns) of each chip."""
-    for row in _TABLE.split("\n"):
-        columns = row.split()
-        yield columns[0], int(columns[1], 16), columns[2:]
 
 
 def by_id(id):
     """The chip with this id in image headers, or None."""
     if id not in _made:
-        for name, number, columns in _rows():
+        for name, number, columns in rows():
             if number == id:
                 _made[id] = _make(name, id, columns)
     return _made.get(id)
@@ -116,17 +91,17 @@ def chip_name(id):
     """Name of the chip with this id. Raises ValueError for an unknown one."""
     chip = by_id(id)
     if chip is None:
-        ids = [number for _, number, _ in _rows()]
+        ids = [number for _, number, _ in rows()]
         raise ValueError("chip id %s: expected one of %s" % (id, ids))
     return chip.name
 
 
 def chip_id(name):
     """Id of the chip with this name. Raises ValueError for an unknown one."""
-    for row, id, _ in _rows():
+    for row, id, _ in rows():
         if row == name:
             return id
-    names = ", ".join(sorted([row for row, _, _ in _rows()]))
+    names = ", ".join(sorted([row for row, _, _ in rows()]))
     raise ValueError("chip %r: expected one of %s" % (name, names))
 
 

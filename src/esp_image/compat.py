@@ -14,6 +14,21 @@ sha256 = hashlib.sha256
 sha384 = getattr(hashlib, "sha384", None)
 
 
+class _Plain:
+    pass
+
+
+def plain(found):
+    """The object itself; where memory is scarce, which is where SHA-384 is missing, its attributes
+    alone: an instance keeps the code of its class and module."""
+    if sha384 is not None:
+        return found
+    copy = _Plain()
+    for name, value in found.__dict__.items():
+        setattr(copy, name, value)
+    return copy
+
+
 def _xor_folded(data, start, size, seed):
     """xor_plain by folding one long integer: CPython's fast path."""
     value = int.from_bytes(memoryview(data)[start : start + size], "little")

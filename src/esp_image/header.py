@@ -5,7 +5,6 @@ Not judged here: whether an image with these fields may run on this board (`acce
 
 import struct
 
-from . import chips
 from .compat import const
 from .errors import ImageError
 
@@ -51,6 +50,8 @@ class Header:
         self.hash_appended = bool(hash_appended)
 
     def __repr__(self):
+        from . import chips
+
         return "Header(chip %s, %d segments)" % (chips.describe(self.chip_id), self.segment_count)
 
 
@@ -102,8 +103,10 @@ def check_header(raw, known):
     if known > 1 and not 1 <= raw[1] <= MAX_SEGMENTS:
         raise ImageError("segment-count", "%d segments, expected 1..16" % raw[1], 1)
     if known >= _CHIP_ID_END:
+        from .chip_table import columns_of
+
         id = raw[_CHIP_ID_OFFSET] | raw[_CHIP_ID_OFFSET + 1] << 8
-        if chips.by_id(id) is None:
+        if columns_of(id) is None:
             raise ImageError(
                 "chip-unknown", "chip id %d is of no known chip" % id, _CHIP_ID_END - 1
             )

@@ -4,21 +4,22 @@ One pass computes the checksum and the appended SHA-256. Left to others: whether
 installed here (`acceptance`), and whose signature counts (`signature`).
 
 Format: ESP-IDF esp_app_format.h, esp_image_format.c; espsecure for padding and signature sector.
+
+`header` and `chip_table` are loaded for the first 288 bytes only: behind them nothing here holds
+them, and whoever is short of memory may unload them.
 """
 
 import struct
 
-from .compat import const, sha256, xor_bytes
+from .compat import const, plain, sha256, xor_bytes
 from .errors import ImageError
-from .header import (
+from .segments import (
     DESCRIPTOR_BYTES,
-    HEADER_BYTES,
-    Header,
-    check_descriptor_magic,
-    check_header,
-    parse_descriptor,
+    SEGMENT_HEADER_BYTES,
+    Segment,
+    check_mapping,
+    check_segment,
 )
-from .segments import SEGMENT_HEADER_BYTES, Segment, check_mapping, check_segment
 
 SECTOR_BYTES = 4096
 V1_TRAILER_BYTES = 68
@@ -27,6 +28,7 @@ V1_TRAILER_BYTES = 68
 # ESP_ROM_CHECKSUM_INITIAL
 _CHECKSUM_SEED = const(0xEF)
 _MAX_IMAGE_BYTES = const(0x1000000)
+_HEADER_BYTES = const(24)
 _BLOCK_BYTES = const(16)
 _HASH_BYTES = const(32)
 _SIGNATURE_MAGIC = const(0xE7)
@@ -86,10 +88,10 @@ class ImageParser:
         self._signature = None
         self._error = None
         self._state = _HEADER
-        self._left = HEADER_BYTES
+        self._left = _HEADER_BYTES
         self._field = bytearray(DESCRIPTOR_BYTES)
         self._have = 0
-        self._segment_left = 0
+        self._mapping = None
 
     @property
     def is_complete(self):
@@ -196,9 +198,13 @@ class ImageParser:
         self._field[have : have + len(piece)] = piece
         self._have = have + len(piece)
         if self._state == _DESCRIPTOR and have < 4 <= self._have:
+            from .header import check_descriptor_magic
+
             check_descriptor_magic(self._field)
 
     def _take_header(self, piece):
+        from .header import check_header
+
         self._collect(piece)
         check_header(self._field, self._have)
 
@@ -272,11 +278,7 @@ class ImageParser:
 
     def _finish(self, state):
         if state == _HEADER:
-            self.header = Header(bytes(self._field[:HEADER_BYTES]))
-            self._hash_field(HEADER_BYTES)
-            if not self.header.hash_appended:
-                self._hash = None
-            self._go(_SEGMENT, SEGMENT_HEADER_BYTES)
+            self._finish_header()
         elif state == _SEGMENT:
             self._finish_segment_header()
         elif state == _DESCRIPTOR:
@@ -293,26 +295,30 @@ class ImageParser:
         else:
             self._go(_END, 0)
 
+    def _finish_header(self):
+        from .header import Header
+
+        self.header = plain(Header(bytes(self._field[:_HEADER_BYTES])))
+        self._hash_field(_HEADER_BYTES)
+        if not self.header.hash_appended:
+            self._hash = None
+        self._go(_SEGMENT, SEGMENT_HEADER_BYTES)
+
     def _finish_segment_header(self):
         address, size = struct.unpack("<II", self._field[:SEGMENT_HEADER_BYTES])
         segment = Segment(address, size, self.received)
         check_segment(segment, self.segments, self._is_app)
         if self._is_app and self.segments:
-            self._check_mapping(segment, len(self.segments))
+            check_mapping(segment, len(self.segments), self._mapping, self.received - 1)
         self.segments.append(segment)
         self._measure(segment)
         self._hash_field(SEGMENT_HEADER_BYTES)
         if self._is_app and self.descriptor is None:
-            self._segment_left = size - DESCRIPTOR_BYTES
             self._go(_DESCRIPTOR, DESCRIPTOR_BYTES)
         elif size:
             self._go(_DATA, size)
         else:
             self._after_segment()
-
-    def _check_mapping(self, segment, index):
-        page_log2 = self.descriptor.mmu_page_size
-        check_mapping(segment, index, self.header.chip_id, page_log2, self.received - 1)
 
     def _measure(self, segment):
         """Lengths so far; the image is refused when it cannot fit any more."""
@@ -342,12 +348,17 @@ class ImageParser:
         )
 
     def _finish_descriptor(self):
-        self.descriptor = parse_descriptor(self._field)
-        self._check_mapping(self.segments[0], 0)
+        from .chip_table import mapping
+        from .header import parse_descriptor
+
+        self.descriptor = plain(parse_descriptor(self._field))
+        self._mapping = mapping(self.header.chip_id, self.descriptor.mmu_page_size)
+        check_mapping(self.segments[0], 0, self._mapping, self.received - 1)
         self._checksum = xor_bytes(self._field, 0, DESCRIPTOR_BYTES, self._checksum)
         self._hash_field(DESCRIPTOR_BYTES)
-        if self._segment_left:
-            self._go(_DATA, self._segment_left)
+        left = self.segments[0].size - DESCRIPTOR_BYTES
+        if left:
+            self._go(_DATA, left)
         else:
             self._after_segment()
 

@@ -53,9 +53,9 @@ def verify_slot_steps(
     bootloader. v1_keys: Secure Boot V1 instead, with these public keys (signature_v1).
     take_buffer(): gives a memoryview of 4096 bytes to read into; one is allocated without it. It is
     not held any more when the image has been read: verifying has big numbers to hold.
-    make_room: called when the image has been read, before its signature is verified; nothing of
-    `parser`, `segments` and `header` is held any more then, and the SlotImage has no header,
-    descriptor and segments.
+    make_room: called when the image has been read, and when its signature sector has, before the
+    signature is verified; nothing of `parser`, `segments`, `header` and `signature_block` is held
+    any more then, and the SlotImage has no header, descriptor and segments.
     Returns a SlotImage. Raises ImageError, as the parser and signature.verify_steps, and
     `hash-missing` for an unsigned image without appended SHA-256. Allocates, beside the buffer,
     what verifying a signature takes.
@@ -80,9 +80,11 @@ def verify_slot_steps(
 
         steps = signature_v1.verify_v1_steps(trailer, image.image_digest, v1_keys)
     else:
+        blocks = _read_blocks(read, signed_bytes)
+        if make_room is not None:
+            make_room()
         from . import signature
 
-        blocks = signature.read_sector(read, signed_bytes)
         if blocks[0].digest_name != "sha256":
             image.image_digest = yield from _sha384_steps(read, signed_bytes, first16)
         steps = signature.verify_blocks_steps(
@@ -90,6 +92,13 @@ def verify_slot_steps(
         )
     image.key_digest = yield from steps
     return image
+
+
+def _read_blocks(read, signed_bytes):
+    """In a frame of its own, which alone holds what reads them."""
+    from . import signature_block
+
+    return signature_block.read_sector(read, signed_bytes)
 
 
 def _image_steps(read, slot_bytes, form, first16, bootloader, take_buffer):

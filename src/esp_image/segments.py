@@ -4,12 +4,11 @@ Source: ESP-IDF esp_image_format.c, process_segment and verify_segment_header. S
 that: segments may not overlap in the chip's address space.
 """
 
-from . import chips
 from .compat import const
 from .errors import ImageError
-from .header import DESCRIPTOR_BYTES
 
 SEGMENT_HEADER_BYTES = 8
+DESCRIPTOR_BYTES = 256  # as header's, which is not held as long
 _MAX_SEGMENT_BYTES = const(0x1000000)
 
 # Below this address nothing is loaded: 0 is padding (should_load).
@@ -57,16 +56,17 @@ def check_segment(segment, before, is_app):
             raise ImageError("segment-overlap", "%r overlaps %r" % (segment, other), last)
 
 
-def check_mapping(segment, index, chip_id, page_log2, offset):
+def check_mapping(segment, index, mapping, offset):
     """Check that a flash-mapped segment lies in flash as it lies in memory, modulo the MMU's page.
 
-    Slots start at a multiple of 64 KiB. page_log2: the descriptor's mmu_page_size. offset: the
-    byte to blame. Raises ImageError("segment-mapping").
+    Slots start at a multiple of 64 KiB. mapping: as chip_table.mapping gives it. offset: the byte
+    to blame. Raises ImageError("segment-mapping"). Whether it is mapped: esp_image_format.c,
+    should_map.
     """
-    chip = chips.by_id(chip_id)
-    if not chip.is_mapped(segment.address):
+    drom, irom, page = mapping
+    address = segment.address
+    if not (drom[0] <= address < drom[1] or irom[0] <= address < irom[1]):
         return
-    page = chip.page_bytes(page_log2)
     if segment.address % page != segment.offset % page:
         raise ImageError(
             "segment-mapping",

@@ -1,4 +1,5 @@
 SEGMENT_HEADER_BYTES: int
+DESCRIPTOR_BYTES: int
 
 class Segment:
     address: int
@@ -8,5 +9,5 @@ class Segment:
 
 def check_segment(segment: Segment, before: list[Segment], is_app: bool) -> None: ...
 def check_mapping(
-    segment: Segment, index: int, chip_id: int, page_log2: int, offset: int
+    segment: Segment, index: int, mapping: tuple[tuple[int, int], tuple[int, int], int], offset: int
 ) -> None: ...

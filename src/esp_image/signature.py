@@ -4,13 +4,19 @@ Strict: every block present has to be valid, not only the trusted one (the ROM s
 that is). Not computed here: the digest of the image (`readback`, which also says where it ends).
 """
 
-from . import chips, compat
+from . import chip_table, compat
 from .compat import const
 from .errors import ImageError
-from .signature_block import parse_sector, read_sector  # noqa: F401
 
 _DIGEST_BYTES = const(32)
 _SHORT_DIGEST_BYTES = const(16)
+
+
+def parse_sector(sector):
+    """The blocks of a signature sector; see signature_block.parse_sector, loaded for it."""
+    from . import signature_block
+
+    return signature_block.parse_sector(sector)
 
 
 def verify_steps(sector, image_digest, trusted, revoked=(), only_first_block=False, chip_id=None):
@@ -56,7 +62,7 @@ def verify_blocks_steps(blocks, image_digest, trusted, revoked, only_first_block
                 "digest-mismatch",
                 "signature block %d is over another image" % block.position,
             )
-    counted = _counting_block(blocks, trusted, revoked, chips.by_id(chip_id))
+    counted = _counting_block(blocks, trusted, revoked, chip_table.signing_limits(chip_id))
     for block in blocks:
         if not (yield from _signature_steps(block)):
             raise ImageError(
@@ -65,11 +71,12 @@ def verify_blocks_steps(blocks, image_digest, trusted, revoked, only_first_block
     return counted.key_digest
 
 
-def _counting_block(blocks, trusted, revoked, chip):
+def _counting_block(blocks, trusted, revoked, limits):
     """The first block whose key is trusted and not revoked."""
-    _check_digests(trusted or (), chip)
+    looked_at, key_digest_bytes = limits
+    _check_digests(trusted or (), key_digest_bytes)
     revoked_seen = False
-    for block in blocks[: chip.signature_blocks if chip else None]:
+    for block in blocks[:looked_at]:
         if trusted is not None and not _holds(trusted, block.key_digest):
             continue
         if _holds(revoked, block.key_digest):
@@ -89,24 +96,25 @@ def _holds(digests, key_digest):
     return any(bytes(digest) == key_digest[: len(digest)] for digest in digests)
 
 
-def _check_digests(digests, chip):
-    allowed = (_DIGEST_BYTES, chip.key_digest_bytes if chip else _DIGEST_BYTES)
+def _check_digests(digests, key_digest_bytes):
     for digest in digests:
-        if len(digest) not in allowed:
+        if len(digest) not in (_DIGEST_BYTES, key_digest_bytes):
             raise ValueError("trusted key digest: expected 32 bytes, got %d" % len(digest))
 
 
 def _signature_steps(block):
     """Whether the block's signature is right; yields in between."""
-    if block.scheme == chips.RSA:
+    if block.scheme == chip_table.RSA:
         from ota_crypto import rsa_pss
 
-        (n, e), signature = block.numbers, block.signature
-        block.forget()
-        return (yield from rsa_pss.verify_steps(n, e, block.image_digest, signature))
+        n, e = block.numbers
+        steps = rsa_pss.verify_steps(n, e, block.image_digest, block.signature)
+        # Held by nobody else: the products need the memory.
+        n = block.numbers = block.signature = None
+        return (yield from steps)
     x, y = block.numbers
     r, s = halves(block.signature)
-    if block.scheme == chips.ECDSA_P256:
+    if block.scheme == chip_table.ECDSA_P256:
         point = b"\x04" + x.to_bytes(32, "big") + y.to_bytes(32, "big")
         return (yield from _p256().verify_steps(point, block.image_digest, r, s))
     host = compat.ecdsa_host()

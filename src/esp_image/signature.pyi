@@ -1,8 +1,8 @@
 from collections.abc import Generator, Sequence
 
 from .signature_block import Block
-from .signature_block import parse_sector as parse_sector
 
+def parse_sector(sector: bytes | bytearray | memoryview) -> list[Block]: ...
 def verify_steps(
     sector: bytes | bytearray | memoryview,
     image_digest: bytes,

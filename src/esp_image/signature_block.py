@@ -9,8 +9,8 @@ is built for one, and passes over blocks of another).
 import struct
 from binascii import crc32
 
-from . import chips
-from .compat import const, sha256
+from .chip_table import ECDSA_P192, ECDSA_P256, ECDSA_P384, RSA
+from .compat import const, plain, sha256
 from .errors import ImageError
 
 SECTOR_BYTES = 4096
@@ -24,7 +24,7 @@ _CRC_OFFSET = const(1196)
 _RSA_BYTES = const(384)
 _EMPTY = const(0xFF)
 _FILLER = b"\xff" * 64
-_SCHEME_OF_CURVE = {1: chips.ECDSA_P192, 2: chips.ECDSA_P256, 3: chips.ECDSA_P384}
+_SCHEME_OF_CURVE = {1: ECDSA_P192, 2: ECDSA_P256, 3: ECDSA_P384}
 
 
 class Block:
@@ -32,7 +32,8 @@ class Block:
 
     position: 0..2. version: 2 (RSA-3072) or 3 (ECDSA). scheme: as in `chips`. image_digest: 32
     bytes, 48 for P-384, by digest_name. key_digest: SHA-256 of the key as the block holds it, 32
-    bytes. numbers: (n, e) or (x, y). signature: bytes big endian, (r || s) for ECDSA.
+    bytes. numbers: the public key, (n, e) or (x, y). signature: bytes, big endian, 384 for RSA, r
+    and s for ECDSA.
     """
 
     def __init__(self, raw, position):
@@ -43,36 +44,17 @@ class Block:
             self._read_rsa(raw)
         else:
             self._read_ecdsa(raw)
-
-    @property
-    def numbers(self):
-        """The public key: (n, e) for RSA, (x, y) for ECDSA."""
-        raw = self._raw
-        if self.version == _VERSION_RSA:
-            return _little(raw, 36, 384), _little(raw, 420, 4)
-        at, size = self._key_offset + 1, self._coordinate
-        return _little(raw, at, size), _little(raw, at + size, size)
-
-    @property
-    def signature(self):
-        """The signature: 384 bytes big endian for RSA; r and s, big endian, for ECDSA."""
-        raw = self._raw
-        if self.version == _VERSION_RSA:
-            return _reversed(raw, 812, _RSA_BYTES)
-        at, size = self._key_offset + 1 + self._field, self._coordinate
-        return _reversed(raw, at, size) + _reversed(raw, at + size, size)
-
-    def forget(self):
-        """Let go of the bytes: `numbers` and `signature` have been read for the last time."""
+        self._expect_zero(_CRC_OFFSET + 4, BLOCK_BYTES)
         self._raw = None
 
     def _read_rsa(self, raw):
-        self.scheme = chips.RSA
+        self.scheme = RSA
         self.digest_name = "sha256"
         self.image_digest = bytes(raw[4:36])
         self.key_digest = sha256(raw[36:812]).digest()
         self._expect_zero(2, 4)
-        n, e = self.numbers
+        self.numbers = n, e = _little(raw, 36, 384), _little(raw, 420, 4)
+        self.signature = _reversed(raw, 812, _RSA_BYTES)
         # The chip computes with rinv and m' as they stand here; the key digest covers them.
         if n >> 3071 != 1 or not n & 1 or e < 3 or not e & 1:
             raise self._error("no RSA-3072 key")
@@ -88,21 +70,23 @@ class Block:
         is_long = raw[2] == 1
         digest_bytes = 48 if is_long else 32
         self.digest_name = "sha384" if is_long else "sha256"
-        self._key_offset = 4 + digest_bytes
-        curve = raw[self._key_offset]
+        key = 4 + digest_bytes
+        curve = raw[key]
         if raw[2] > 1 or curve not in _SCHEME_OF_CURVE or is_long != (curve == 3):
             raise self._error("curve %d with digest %d is no known scheme" % (curve, raw[2]))
         self.scheme = _SCHEME_OF_CURVE[curve]
-        self._coordinate = (24, 32, 48)[curve - 1]
+        size = (24, 32, 48)[curve - 1]
         # P-192 points and signatures stand in fields as long as those of P-256.
-        self._field = 96 if is_long else 64
-        self.image_digest = bytes(raw[4 : self._key_offset])
-        point = self._key_offset + 1
-        self.key_digest = sha256(raw[self._key_offset : point + self._field]).digest()
+        field = 96 if is_long else 64
+        self.image_digest = bytes(raw[4:key])
+        point = key + 1
+        self.key_digest = sha256(raw[key : point + field]).digest()
         self._expect_zero(3, 4)
-        self._expect_zero(point + 2 * self._coordinate, point + self._field)
-        signature = point + self._field
-        self._expect_zero(signature + 2 * self._coordinate, _CRC_OFFSET)
+        self._expect_zero(point + 2 * size, point + field)
+        self.numbers = _little(raw, point, size), _little(raw, point + size, size)
+        at = point + field
+        self._expect_zero(at + 2 * size, _CRC_OFFSET)
+        self.signature = _reversed(raw, at, size) + _reversed(raw, at + size, size)
 
     def _expect_zero(self, start, end):
         if any(self._raw[start:end]):
@@ -131,13 +115,13 @@ def parse_sector(sector):
 
 
 def read_sector(read, start):
-    """As parse_sector, of a sector that is read piece by piece: never held is more than its blocks.
+    """As parse_sector, of a sector that is read piece by piece: never held is more than one block.
 
     read(offset, buffer): fills the buffer. start: the sector's offset.
     """
     blocks = []
+    raw = memoryview(bytearray(BLOCK_BYTES))  # no block keeps it
     for position in range(MAX_BLOCKS):
-        raw = bytearray(BLOCK_BYTES)
         read(start + position * BLOCK_BYTES, raw)
         if not position and raw[0] != _MAGIC:
             raise ImageError("unsigned", "no signature block: 0x%02x, expected 0xe7" % raw[0])
@@ -145,18 +129,19 @@ def read_sector(read, start):
             blocks.append(_parse_block(raw, position))
         else:
             _expect_filler(raw, position * BLOCK_BYTES, len(blocks))
-    raw = bytearray(SECTOR_BYTES - MAX_BLOCKS * BLOCK_BYTES)
+    raw = raw[: SECTOR_BYTES - MAX_BLOCKS * BLOCK_BYTES]
     read(start + MAX_BLOCKS * BLOCK_BYTES, raw)
     _expect_filler(raw, MAX_BLOCKS * BLOCK_BYTES, len(blocks))
     for block in blocks:
         if block.scheme != blocks[0].scheme:
-            raise ImageError("signature-invalid", "signature blocks of two schemes: %s" % blocks)
+            schemes = ", ".join([block.scheme for block in blocks])
+            raise ImageError("signature-invalid", "signature blocks of two schemes: %s" % schemes)
     return blocks
 
 
 def _expect_filler(raw, start, blocks):
     for i in range(0, len(raw), len(_FILLER)):
-        if raw[i : i + len(_FILLER)] != _FILLER:
+        if bytes(raw[i : i + len(_FILLER)]) != _FILLER:
             raise ImageError(
                 "signature-invalid",
                 "signature sector: not FF behind its %d blocks, at %d or after"
@@ -174,9 +159,7 @@ def _parse_block(raw, position):
         )
     if crc != crc32(raw[:_CRC_OFFSET]):
         raise ImageError("signature-invalid", where + "its CRC is wrong")
-    block = Block(raw, position)
-    block._expect_zero(_CRC_OFFSET + 4, BLOCK_BYTES)
-    return block
+    return plain(Block(raw, position))
 
 
 def _little(raw, start, size):

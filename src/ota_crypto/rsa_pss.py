@@ -44,7 +44,9 @@ def verify_steps(n, e, digest, signature, hash_name="sha256", salt_bytes=32):
         from . import rsa_native
 
         return rsa_native.verify_pss(n, e, digest, signature, hash_name, salt_bytes)
-    encoded = yield from _public_power_steps(s, e, n)
+    power = _public_power_steps(s, e, n)
+    s = n = signature = None  # what is held while the products are made is theirs
+    encoded = yield from power
     return _is_pss_encoding(encoded, modulus_bits - 1, digest, hash_name, salt_bytes)
 
 

@@ -1,6 +1,6 @@
 """What an agent means that answers a request of protocol 2 with none of the statuses hoped for."""
 
-from .agent_answers import shown
+from .attest_answers import shown
 from .compat import const
 from .errors import OtaError, PeerError
 

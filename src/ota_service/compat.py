@@ -109,8 +109,12 @@ def let_go(*names):
 
 
 def let_go_of_parser():
-    """Where memory is scarce: unload what reads an image; what verifies its signature comes."""
-    let_go("esp_image.parser", "esp_image.segments", "esp_image.header")
+    """Where memory is scarce: unload what reads an image or its signature sector; what verifies
+    the signature comes."""
+    let_go(
+        "esp_image.parser", "esp_image.segments", "esp_image.header", "esp_image.chip_table",
+        "esp_image.signature_block",
+    )  # fmt: skip
 
 
 class Values:

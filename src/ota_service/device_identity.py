@@ -83,7 +83,13 @@ def _measure_steps(board, kind):
     # What measures gives way to what signs.
     own_measurements = None
     let_go_of_parser()
-    let_go(*_CODE, "esp_image.chips", "esp_image.compat", "esp_image.checksum_viper")
+    let_go(
+        *_CODE,
+        "esp_image.chips",
+        "esp_image.chip_table",
+        "esp_image.compat",
+        "esp_image.checksum_viper",
+    )
     return measurements, image_digest
 
 

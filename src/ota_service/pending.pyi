@@ -5,6 +5,14 @@ from .resumable import ResumableSession
 from .service import _Board, _Partition
 from .trust import Trust
 
+class Part:
+    kept: int
+    crc: int
+    withheld: bytes
+    head: bytes
+    digest: bytes | None
+    total: int | None
+
 class PendingSession:
     slot: _Partition
     slot_label: str
@@ -14,7 +22,12 @@ class PendingSession:
     received: int
     total: int | None
     def __init__(
-        self, board: _Board, slot: _Partition, expected: Expected, trust: Trust
+        self,
+        board: _Board,
+        slot: _Partition,
+        expected: Expected,
+        trust: Trust,
+        part: Part | None = None,
     ) -> None: ...
     def begin_attempt(self) -> None: ...
     def connected(self) -> None: ...

@@ -27,6 +27,8 @@ class Progress:
     kept: bytes that the record counts, 0 without one. crc, digest, withheld: what it says of them.
     """
 
+    head = b""  # as a pending.Part's: a record begins with a whole sector
+
     def __init__(self, board, slot, step_bytes=STEP_BYTES):
         self._board = board
         _, _, self._address, self._slot_bytes, _, _ = slot.info()

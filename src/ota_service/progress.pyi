@@ -3,6 +3,7 @@ from .service import _Board, _Partition
 STEP_BYTES: int
 
 class Progress:
+    head: bytes
     kept: int
     crc: int
     digest: bytes | None

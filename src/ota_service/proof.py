@@ -1,5 +1,5 @@
-"""What goes over a connection of protocol 2 before the firmware: challenge, evidence, the agent's
-answer, the request for the firmware. Its code gives way to what receives.
+"""What goes over a connection of protocol 2 before the firmware is asked for: challenge, evidence,
+the agent's answer. Its code gives way to what receives.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from .compat import const
 _ANSWERS = const(
     (
         "ota_service.agent_answers",
+        "ota_service.attest_answers",
         "ota_service.agent_refusals",
         "ota_service.http_response",
         "ota_service.connection",
@@ -22,7 +23,7 @@ _ANSWERS = const(
 async def connect(service, host, port, name):
     """(reader, writer, channel): SHA-256 of the agent's own certificate."""
     from . import connection
-    from .agent_answers import challenge_request
+    from .attest_answers import challenge_request
 
     config, board = service.config, service.board
     reader, writer, leaf = await connection.connect(
@@ -32,7 +33,7 @@ async def connect(service, host, port, name):
 
 
 async def prove(reader, writer, name, channel, update, service, patience):
-    """Prove who this board is and ask for the firmware: (first bytes, length) of what comes.
+    """Prove who this board is; the token that the firmware is asked for with.
 
     name: the agent's, for the Host header. channel: as `connect` gives it. update: whose session
     takes what it needs once the proof is made. Raises PeerError, OtaError.
@@ -48,16 +49,20 @@ async def prove(reader, writer, name, channel, update, service, patience):
     await asyncio.sleep(0)
     session.make_room()
     await asyncio.sleep(0)
-    asked = await _attest(reader, writer, name, evidence, session, service, patience)
+    service.event("attesting", "evidence of %d bytes" % len(evidence))
+    patience.expect("no decision about this board", config.first_byte_s)
+    token = await _attest(reader, writer, name, evidence, service)
     compat.let_go(*_ANSWERS)
-    return asked
+    return token
 
 
 async def _challenge(reader, writer, name):
     """The nonce. The code that reads answers gives way to what signs, and comes again after it."""
     from .agent_answers import Agent
+    from .attest_answers import challenge
 
-    nonce = await Agent(reader, writer, name).challenge()
+    nonce = await challenge(Agent(reader, writer, name))
+    challenge = None  # else this frame would keep its module
     compat.let_go(*_ANSWERS, "ota_service.firmware_body")
     return nonce
 
@@ -71,18 +76,10 @@ async def _evidence(service, nonce, channel):
     return evidence
 
 
-async def _attest(reader, writer, name, evidence, session, service, patience):
-    """Have the agent accept the board and ask it for the firmware; as Agent.open_firmware."""
+async def _attest(reader, writer, name, evidence, service):
+    """Have the agent accept the board; the token."""
     from .agent_answers import Agent
+    from .attest_answers import attest
 
-    config = service.config
-    agent = Agent(reader, writer, name)
-    service.event("attesting", "evidence of %d bytes" % len(evidence))
-    patience.expect("no decision about this board", config.first_byte_s)
-    token, service.verdict = await agent.attest(evidence)
-    patience.expect("nothing read from flash", config.deadline_s)
-    await service.stepped(session.resume_steps())
-    if session.received:
-        service.event("resuming", "at byte %d" % session.received)
-    patience.expect("no firmware", config.first_byte_s)
-    return await agent.open_firmware(token, session)
+    token, service.verdict = await attest(Agent(reader, writer, name), evidence)
+    return token

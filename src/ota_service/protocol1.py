@@ -13,6 +13,34 @@ from .errors import OtaError, PeerError
 _END_S = const(1)
 
 
+async def receive(session, certificate, service, patience, host, port):
+    """One attempt: from connecting to the image's last byte. Raises OtaError, PeerError.
+
+    certificate: the board's, DER.
+    """
+    config = service.config
+    service.event("connecting", "%s:%d, attempt %d" % (host, port, session.attempt))
+    reader, writer = await _connect(service, host, port, certificate)
+    try:
+        compat.let_go("ota_service.connection", "ota_service.tls_mbedtls")
+        session.connected()
+        service.event("attesting", "certificate of %d bytes sent" % len(certificate))
+        patience.expect("no decision about this board", config.first_byte_s)
+        await receive_firmware(reader, session, patience, config.read_s, service.progress)
+    finally:
+        await compat.close_stream(writer)
+
+
+async def _connect(service, host, port, certificate):
+    """(reader, writer)."""
+    from . import connection
+
+    reader, writer, _ = await connection.connect(
+        host, port, service.config, certificate, service.board
+    )
+    return reader, writer
+
+
 async def receive_firmware(reader, session, patience, read_s, on_progress):
     """Feed the session until its image is whole; then make sure that nothing follows.
 

@@ -5,6 +5,8 @@ is `proof`'s and `firmware_body`'s part. Where memory is scarce the code of each
 the next one's: a step is a function, whose frame would keep what it used.
 """
 
+import asyncio
+
 from . import compat
 from .compat import const
 
@@ -15,8 +17,18 @@ _READERS = const(
         "esp_image.readback",
         "esp_image.header",
         "esp_image.chips",
+        "esp_image.chip_table",
         "esp_image.compat",
         "esp_image.checksum_viper",
+    )
+)
+_ANSWERS = const(
+    (
+        "ota_service.agent_answers",
+        "ota_service.attest_answers",
+        "ota_service.firmware_answers",
+        "ota_service.agent_refusals",
+        "ota_service.http_response",
     )
 )
 
@@ -49,9 +61,12 @@ async def _receive(update, service, patience, host, port):
     reader, writer, channel = await proof.connect(service, host, port, name)
     try:
         update.session.connected()
-        first, length = await proof.prove(reader, writer, name, channel, update, service, patience)
+        token = await proof.prove(reader, writer, name, channel, update, service, patience)
         proof = None  # else this frame would keep it
         compat.let_go("ota_service.proof")
+        await _resume(update.session, service, patience)
+        first, length = await _ask_firmware(reader, writer, name, token, update.session)
+        compat.let_go(*_ANSWERS)
         from . import firmware_body
 
         receiving = firmware_body.receive(
@@ -61,3 +76,22 @@ async def _receive(update, service, patience, host, port):
         await receiving
     finally:
         await compat.close_stream(writer)
+
+
+async def _resume(session, service, patience):
+    """Take up what has come before; then the firmware has to come."""
+    patience.expect("nothing read from flash", service.config.deadline_s)
+    await service.stepped(session.resume_steps())
+    compat.let_go("ota_service.taking_up")
+    if session.received:
+        service.event("resuming", "at byte %d" % session.received)
+    patience.expect("no firmware", service.config.first_byte_s)
+
+
+async def _ask_firmware(reader, writer, name, token, session):
+    """As firmware_answers.open_firmware. What reads answers comes once more, and goes again."""
+    await asyncio.sleep(0)  # loading code takes its time
+    from .agent_answers import Agent
+    from .firmware_answers import open_firmware
+
+    return await open_firmware(Agent(reader, writer, name), token, session)

@@ -1,8 +1,9 @@
 """Sessions of protocol 2: an attempt may begin in the middle of the image.
 
 Within one run it goes on at the very byte where the attempt before was lost; after a restart, from
-what NVS says is safely in flash (`progress`), which is read and hashed again first. The whole
-image has to have the SHA-256 that was announced, and is verified from flash as every other.
+what NVS says is safely in flash (`progress`). Either way that is read and hashed again first: the
+proof that the board makes before needs the memory of all that would spare it. The whole image has
+to have the SHA-256 that was announced, and is verified from flash as every other.
 """
 
 from hashlib import sha256
@@ -11,13 +12,13 @@ from .compat import const
 from .errors import OtaError, PeerError
 from .session import Session
 
-_WITHHELD_BYTES = const(16)
 # Errors beside PeerError after which the next update goes on where this one was
 _GOES_ON = const(("cancelled", "deadline"))
 
 
 class ResumableSession(Session):
-    """The update of one slot. progress: a progress.Progress; the rest as Session's.
+    """The update of one slot. progress: a progress.Progress. part: what has come in an attempt
+    before, a pending.Part, or None. The rest as Session's.
 
     digest: SHA-256 of the whole image of which some has come; None before. verdict: what the agent
     says of this board.
@@ -25,27 +26,43 @@ class ResumableSession(Session):
 
     _hash = False  # the whole image's is computed here
 
-    def __init__(self, slot, expected, trust, progress):
+    def __init__(self, slot, expected, trust, progress, part=None):
         super().__init__(slot, expected, trust)
         self._progress = progress
+        self._part = part
         self._computed = None
         self.digest = self.verdict = None
 
     def begin_attempt(self):
-        """Go on where the attempt before was lost, if anything has come. Else nothing is held
-        yet: the proof that the board makes first needs the memory."""
+        """Nothing is held for it but what tells of an image that has come in part."""
         self._go("attempt")
         self.attempt += 1
-        if not self.received:
-            self._parser = self._writer = self._computed = None
+        self._put_away()
 
     def pending(self, board):
-        """Where nothing has come, the pending.PendingSession that the next attempt begins with."""
+        """The pending.PendingSession that the next attempt begins with. This session is of no use
+        any more. Raises OtaError("flash-write")."""
         from .pending import PendingSession
 
-        made = PendingSession(board, self.slot, self._expected, self._trust)
+        self._put_away()
+        made = PendingSession(board, self.slot, self._expected, self._trust, self._part)
         made.state, made.attempt, made.cancelled = self.state, self.attempt, self.cancelled
         return made
+
+    def _put_away(self):
+        """What has come is in flash, or in a Part, which is all that is held of it."""
+        if self.received:
+            from .pending import Part
+
+            part = Part()
+            part.kept, part.total, part.digest = self.received, self.total, self.digest
+            # Before the image is judged flash is not touched.
+            part.head = b"" if self._accepted else bytes(self._writer.come())
+            part.crc = self._writer.put_away() if self._accepted else 0
+            part.withheld = self._writer.withheld
+            self._part = part
+        self._parser = self._writer = self._computed = None
+        self._received, self._total = 0, None
 
     def _start(self):
         self.digest = None
@@ -64,38 +81,32 @@ class ResumableSession(Session):
             self._start()
 
     def resume_steps(self):
-        """The board is accepted: take up what an earlier run has left in the slot, if its progress
-        was kept and fits; yields between sectors. Those bytes are hashed and parsed as if they
-        came."""
-        progress = self._progress
-        if self.received:
-            return
+        """The board is accepted: take up what an earlier attempt has left in the slot, or one of an
+        earlier run whose progress was kept, if it fits; yields between sectors. Those bytes are
+        hashed and parsed as if they came."""
         self.make_room()
-        if not progress.load():
+        part = self._progress if self._progress.load() else None
+        if self._part is not None:
+            part, self._part = self._part, None
+        if part is None:
             return
+        from .taking_up import take_up_steps
+
         try:
-            writer = self._writer
-            while writer.written < progress.kept:
-                room = writer.room()
-                self._read_slot(writer.written, room)
-                if not writer.written:
-                    _put_withheld(room, progress.withheld)
-                self.feed(room)
-                writer.count_as_written()
-                yield
-            is_same = writer.crc == progress.crc
+            is_same = yield from take_up_steps(part, self._writer, self._read_slot, self.feed)
         except (OSError, OtaError):
             is_same = False
         if is_same:
-            self.digest = progress.digest
+            self.digest = part.digest
             self._go("seek")
         else:
-            progress.forget()
+            self._progress.forget()
             self._start()
 
     def restart(self):
         """Forget what has come: it is of no use any more."""
         self._go("reset")
+        self._part = None
         self._progress.forget()
         self._start()
 
@@ -149,11 +160,3 @@ class ResumableSession(Session):
             return
         self._progress.forget()
         super().fail(error)
-
-
-def _put_withheld(room, withheld):
-    """Where they stand already the slot can boot: no sector of it may change before its first is
-    erased, which is what starting over does first."""
-    if room[:_WITHHELD_BYTES] != b"\xff" * _WITHHELD_BYTES:
-        raise OtaError("flash-mismatch", "the slot holds the image's first bytes")
-    room[:_WITHHELD_BYTES] = withheld

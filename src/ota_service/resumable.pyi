@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 from esp_image.expected import Expected
 
-from .pending import PendingSession
+from .pending import Part, PendingSession
 from .progress import Progress
 from .service import _Board, _Partition
 from .session import Session
@@ -12,7 +12,12 @@ class ResumableSession(Session):
     digest: bytes | None
     verdict: str | None
     def __init__(
-        self, slot: _Partition, expected: Expected, trust: Trust, progress: Progress
+        self,
+        slot: _Partition,
+        expected: Expected,
+        trust: Trust,
+        progress: Progress,
+        part: Part | None = None,
     ) -> None: ...
     def pending(self, board: _Board) -> PendingSession: ...
     def make_room(self) -> None: ...

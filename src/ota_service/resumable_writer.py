@@ -23,13 +23,31 @@ class ResumableWriter(SlotWriter):
         super()._flush()
         self._count()
 
-    def count_as_written(self):
-        """The room holds a whole sector that flash holds already, its withheld bytes included."""
+    def come(self):
+        """What has come of a sector that is not full, a memoryview."""
+        return self._view[: self._filled]
+
+    def put_away(self):
+        """What has come goes to flash, a sector that is not full as it is; nothing more is written
+        through this. Returns the CRC-32 of all of it. Raises OtaError("flash-write")."""
+        if not self._filled:
+            return self.crc
+        crc = crc32(self._view[: self._filled], self.crc)
+        super()._flush()
+        return crc
+
+    def take_up(self, count):
+        """The room holds so many bytes that flash holds already, the withheld ones included: a
+        sector, or what was put away of one. Returns the CRC-32 of all up to there."""
         self.touched = True
         if not self.written:
             self.withheld[:] = self._view[:_WITHHELD_BYTES]
+        if count < _SECTOR_BYTES:
+            self._filled = count
+            return crc32(self._view[:count], self.crc)
         self._block += 1
         self._count()
+        return self.crc
 
     def _count(self):
         self.crc = crc32(self._sector, self.crc)

@@ -12,7 +12,6 @@ from .errors import BadRequest, OtaError
 # Hardware with an update under way: one at a time, whichever OtaService, and whichever board
 # object, it was started with. Two would write over what the other has verified.
 _updating = []
-_ACCEPTED = const("Received update request: About to update (%s)\n")
 # What looks at the settings, at a boot, and at the running image: of no use once that is done.
 _LOOKING = const(
     (
@@ -26,10 +25,13 @@ _LOOKING = const(
         "esp_partition",
         "esp_image.header",
         "esp_image.chips",
+        "esp_image.chip_table",
         "esp_image.compat",
         "esp_image.checksum_viper",
     )
 )
+# What answers a request that is more than a look.
+_ANSWERING = const(("ota_service.endpoints", "ota_service.request", "ota_service.gate"))
 
 
 class OtaService:
@@ -77,17 +79,13 @@ class OtaService:
     def ota_request_handler(self, req):
         """POST /update: start an update from the agent that the body names. The answer goes out
         before the update starts."""
+        from . import endpoints
+
         try:
-            host, port = self._admit(req)
-        except BadRequest as error:
-            return self._refusal(error)
-        self._error = None
-        answered = asyncio.Event()
-        self._start(self._after_answer(answered, host, port))
-        text = _ACCEPTED % ("Insecure" if self.config.insecure else "Secure")
-        headers = _text()
-        headers["Content-Length"] = str(len(text))
-        return _then(text, answered.set), 200, headers
+            return endpoints.start_update(self, req)
+        finally:
+            endpoints = None  # else this frame would keep it
+            let_go(*_ANSWERING)
 
     def ota_status_handler(self, req):
         """GET /update: where the update stands."""
@@ -95,36 +93,24 @@ class OtaService:
 
     def ota_cancel_handler(self, req):
         """DELETE /update: cancel a running update."""
+        from . import endpoints
+
         try:
-            self.gate.require_key(req, "DELETE")
-        except BadRequest as error:
-            return self._refusal(error)
-        if not self.is_updating:
-            return "no update is running\n", 404, _text()
-        self._cancel()
-        return "update cancelled\n", 200, _text()
+            return endpoints.cancel_update(self, req)
+        finally:
+            endpoints = None
+            let_go(*_ANSWERING)
 
     async def onboard_request_handler(self, req):
         """GET /onboard: the board's DICE certificate, DER, or PEM when asked for; with `?root=1`
         its root certificate, while a window for that is open (device_identity.open_root_window)."""
+        from . import endpoints
+
         try:
-            if getattr(req, "args", None):
-                from . import root_certificate
-
-                certificate = await root_certificate.certificate(self, req.args)
-            else:
-                certificate = await self.device_certificate()
-        except BadRequest as error:
-            return self._refusal(error)
-        except Exception as error:
-            code = error.code if isinstance(error, OtaError) else type(error).__name__
-            self.event("error", "DICE certificate: %s" % code)
-            return "Could not generate the certificate", 500, _text()
-        if "application/x-pem-file" in (req.headers.get("Accept") or ""):
-            from dice.pem import to_pem
-
-            return to_pem(certificate), 200, {"Content-Type": "application/x-pem-file"}
-        return certificate, 200, {"Content-Type": "application/pkix-cert"}
+            return await endpoints.certificate(self, req)
+        finally:
+            endpoints = None
+            let_go(*_ANSWERING)
 
     def info_handler(self, req):
         """GET /info: what runs here, from the running image's app descriptor."""
@@ -204,7 +190,7 @@ class OtaService:
 
         host, port = parse_address(ip, self.config.agent_port)
         self.gate.require_allowed(host)
-        self._refuse_second()
+        self.refuse_second()
         await self._start(self._run(host, port))
 
     async def confirm(self):
@@ -224,35 +210,23 @@ class OtaService:
         self._ended = True
         if not self.is_updating:
             return
-        self._cancel()
+        self.cancel()
         try:
             await self._task
         except (asyncio.CancelledError, Exception):  # noqa: S110
             pass  # whoever started it hears of it; the application stops all the same
 
-    def _admit(self, req):
-        """(host, port) of a request that may start an update. Raises BadRequest."""
-        self.gate.require_key(req, "POST")
-        from .request import parse_update_request
-
-        content_type = req.headers.get("Content-Type")
-        host, port = parse_update_request(req.body, content_type, self.config.agent_port)
-        self.gate.require_allowed(host)
-        self._refuse_second()
-        self.gate.require_no_pause()
-        return host, port
-
-    def _refusal(self, error):
-        headers = _text()
-        if error.status == 429:
-            headers["Retry-After"] = str(self.gate.pause_left_s())
-        return error.message + "\n", error.status, headers
-
-    def _refuse_second(self):
+    def refuse_second(self):
+        """Raises BadRequest where no update may begin now."""
         if self._ended:
             raise BadRequest("the application is stopping", 503, "stopping")
         if self.is_updating:
             raise BadRequest("an update is running", 409, "update-running")
+
+    def start_after(self, answered, host, port):
+        """Start an update when the request for it has been answered. answered: an asyncio.Event."""
+        self._error = None
+        self._start(self._after_answer(answered, host, port))
 
     def _start(self, coroutine):
         self._update = None
@@ -311,13 +285,14 @@ class OtaService:
         if not config.insecure:
             await self.device_certificate()
             await self._set_clock()
-        let_go("ota_service.request", "ota_service.gate", "ota_service.clock")
+        let_go("ota_service.clock")
         from .update import Update
 
         return Update(self, host, port)
 
-    def _cancel(self):
-        """asyncio can lose a cancellation that comes together with data: a flag keeps it."""
+    def cancel(self):
+        """Cancel the running update. asyncio can lose a cancellation that comes together with data:
+        a flag keeps it."""
         self._cancelled = True
         session = self._update.session if self._update else None
         if session is not None:
@@ -402,14 +377,3 @@ def _call(hook, *arguments):
             hook(*arguments)
         except Exception:  # noqa: S110
             pass
-
-
-def _then(text, call):
-    """A response body after which `call` is called: microdot asks for the next piece when the
-    one before is written."""
-    yield text
-    call()
-
-
-def _text():
-    return {"Content-Type": "text/plain; charset=UTF-8"}

@@ -7,7 +7,7 @@ sessions, whose attempts may begin in the middle, are `resumable`'s.
 
 from esp_image import ImageError
 
-from .compat import const, let_go
+from .compat import collect_garbage, const, let_go
 from .errors import OtaError, PeerError
 
 _IDLE = const("idle")
@@ -157,6 +157,8 @@ class Session:
 
     def _judge(self):
         """May this image be installed here? Raises ImageError."""
+        # What read them gives way to what judges them.
+        let_go("esp_image.header", "esp_image.chip_table")
         from esp_image import acceptance
 
         acceptance.require(self._parser.header, self._parser.descriptor, self._expected)
@@ -211,6 +213,7 @@ class Session:
         self._expect(_SWITCHING)
         self._check_cancelled()
         self._writer.release()
+        collect_garbage()  # of verifying: what comes here may verify too
         try:
             self.slot.set_boot()
         except OSError as error:

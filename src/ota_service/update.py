@@ -11,7 +11,7 @@ from .compat import const
 from .errors import PeerError
 from .patience import Patience
 
-# A session of protocol 2 and what it writes with.
+# A session of protocol 2, what it reads and writes an image with, and what brings the image.
 _SESSION = const(
     (
         "ota_service.resumable",
@@ -19,6 +19,15 @@ _SESSION = const(
         "ota_service.progress",
         "ota_service.resumable_writer",
         "ota_service.slot_writer",
+        "ota_service.protocol2",
+        "ota_service.firmware_body",
+        "esp_image.parser",
+        "esp_image.segments",
+        "esp_image.header",
+        "esp_image.chips",
+        "esp_image.chip_table",
+        "esp_image.compat",
+        "esp_image.checksum_viper",
     )
 )
 
@@ -49,7 +58,7 @@ class Update:
             self._patience.check_deadline()
             compat.collect_garbage()
             try:
-                self._forget_nothing_received()
+                self._make_way()
                 self.session.begin_attempt()
                 self._require_network()
                 await self._attempt()
@@ -78,9 +87,15 @@ class Update:
             protocol2 = None  # else this frame would keep it
             compat.let_go("ota_service.protocol2", "ota_service.firmware_body")
         else:
+            from . import protocol1
+
             certificate = await service.device_certificate()  # 2
-            taking = self._receive(self.session, certificate)
+            taking = protocol1.receive(
+                self.session, certificate, service, patience, self._host, self._port
+            )  # 3, 4, 5, 6
+            protocol1 = None  # else this frame would keep it
             await patience.watch(taking, "no TLS connection", config.connect_s)
+            taking = None
         session = self.session
         # What receives gives way to what verifies.
         compat.let_go("ota_service.protocol1", "ota_service.tls_mbedtls")
@@ -98,38 +113,12 @@ class Update:
             compat.let_go("ota_service.pending")
         return self.session
 
-    def _forget_nothing_received(self):
-        """Protocol 2: the place is kept again, as long as the board has to prove itself again."""
-        if hasattr(self.session, "pending") and not self.session.received:
+    def _make_way(self):
+        """Protocol 2: the place is kept again, as long as the board has to prove itself again. What
+        an attempt has loaded and left gives way to what proves."""
+        if hasattr(self.session, "pending"):
             self.session = self.session.pending(self._board)
             compat.let_go(*_SESSION)
-
-    async def _receive(self, session, certificate):
-        service, config, patience = self._service, self._config, self._patience
-        where = "%s:%d" % (self._host, self._port)
-        service.event("connecting", "%s, attempt %d" % (where, session.attempt))
-        reader, writer = await self._connect(certificate)  # 3, 4
-        try:
-            compat.let_go("ota_service.connection", "ota_service.tls_mbedtls")
-            from . import protocol1
-
-            session.connected()
-            service.event("attesting", "certificate of %d bytes sent" % len(certificate))
-            patience.expect("no decision about this board", config.first_byte_s)
-            await protocol1.receive_firmware(
-                reader, session, patience, config.read_s, service.progress
-            )  # 5, 6
-        finally:
-            await compat.close_stream(writer)
-
-    async def _connect(self, certificate):
-        """(reader, writer)."""
-        from . import connection
-
-        reader, writer, _ = await connection.connect(
-            self._host, self._port, self._config, certificate, self._board
-        )
-        return reader, writer
 
     async def _new_session(self):
         from . import preparation

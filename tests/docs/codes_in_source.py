@@ -50,7 +50,7 @@ _ELSEWHERE: dict[tuple[str, str], tuple[str, str] | None] = {
     ("ota_service/patience.py", "[]"): None,
     ("ota_service/self_test.py", "_endpoints_answer"): None,
     ("ota_service/self_test.py", "_agent_is_there"): None,
-    ("ota_service/service.py", "type(error).__name__"): None,
+    ("ota_service/endpoints.py", "type(error).__name__"): None,
     ("virtual_esp32/firmware_runs.py", "self.recorder.run(*"): None,
 }  # fmt: skip
 # What is called so there is something else: ESP-IDF's numbers, results of the power-cut harness.

@@ -3,7 +3,7 @@
 from signed_images import signed_app
 
 from esp_image import acceptance
-from ota_crypto import sha256
+from ota_crypto import sha256, steps
 from ota_service.errors import PeerError
 from ota_service.pending import PendingSession
 from ota_service.trust import Trust
@@ -76,3 +76,66 @@ def test_the_session_goes_on_from_there_and_the_place_is_kept_again_if_nothing_c
     session.room()[:100] = NEW[:100]
     session.take(100)
     assert shown(session)[:3] == ("receiving", 2, 100)
+
+
+def receive(session, start, end):
+    session.announced(sha256(NEW).digest(), start, len(NEW))
+    while start < end:
+        room = session.room()
+        count = min(len(room), end - start)
+        room[:count] = NEW[start : start + count]
+        session.take(count)
+        start += count
+
+
+def lost_session(board, pending, end):
+    """A session that has lost its connection after `end` bytes, and what keeps its place then."""
+    pending.begin_attempt()
+    pending.connected()
+    session = pending.session()
+    session.make_room()
+    receive(session, 0, end)
+    session.fail(PeerError("connection-lost", "lost"))
+    return session, session.pending(board)
+
+
+def resumed(pending):
+    pending.begin_attempt()
+    pending.connected()
+    session = pending.session()
+    steps.run(session.resume_steps())
+    return session
+
+
+def test_what_has_come_is_taken_up_at_the_very_byte_and_not_held_meanwhile():
+    """Before the image is judged, within the first sector, at a sector's end, and behind it."""
+    for end in (1, 287, 288, 3000, 4096, 4097, 8192, len(NEW) - 1):
+        board, pending = new_pending()
+        session, again = lost_session(board, pending, end)
+        assert session._parser is session._writer is None
+        assert shown(again)[2] == end
+        assert board.flash.read(0x20000, 16) == b"\xff" * 16
+        # Nothing is forgotten by an attempt in which the board was not accepted.
+        again.begin_attempt()
+        again.connected()
+        session = again.session()
+        session.make_room()
+        session.fail(PeerError("agent-busy", "later"))
+        session = resumed(session.pending(board))
+        assert (session.received, session.digest) == (end, sha256(NEW).digest()), end
+        receive(session, end, len(NEW))
+        session.end_of_body()
+        assert board.flash.read(0x20010, len(NEW) - 16) == NEW[16:]
+        assert board.flash.read(0x20000, 16) == b"\xff" * 16
+
+
+def test_what_was_changed_meanwhile_in_the_slot_is_not_taken_up():
+    for end, at in ((3000, 16), (3000, 2999), (5000, 4096), (5000, 4999)):
+        board, pending = new_pending()
+        _, again = lost_session(board, pending, end)
+        sector = bytearray(board.flash.read(0x20000 + at // 4096 * 4096, 4096))
+        sector[at % 4096] ^= 1
+        board.flash.erase_sector((0x20000 + at) // 4096)
+        board.flash.write(0x20000 + at // 4096 * 4096, sector)
+        session = resumed(again)
+        assert (session.received, session.digest) == (0, None), (end, at)

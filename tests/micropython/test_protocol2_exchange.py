@@ -8,7 +8,14 @@ import golden_exchange as golden
 from esp_image import acceptance
 from esp_image.build import build_app
 from ota_crypto import steps
-from ota_service import OtaService, agent_answers, device_identity, firmware_body
+from ota_service import (
+    OtaService,
+    agent_answers,
+    attest_answers,
+    device_identity,
+    firmware_answers,
+    firmware_body,
+)
 from ota_service.descriptor import read_descriptor
 from ota_service.errors import OtaError, PeerError
 from ota_service.patience import Patience
@@ -84,12 +91,12 @@ def evidence_of(board, nonce):
 async def exchange(board, session, stream):
     """One whole exchange; the verdict."""
     session.connected()
-    stream.write(agent_answers.challenge_request(HOST))
+    stream.write(attest_answers.challenge_request(HOST))
     agent = agent_answers.Agent(stream, stream, HOST)
-    nonce = await agent.challenge()
-    token, verdict = await agent.attest(evidence_of(board, nonce))
+    nonce = await attest_answers.challenge(agent)
+    token, verdict = await attest_answers.attest(agent, evidence_of(board, nonce))
     steps.run(session.resume_steps())
-    first, length = await agent.open_firmware(token, session)
+    first, length = await firmware_answers.open_firmware(agent, token, session)
     await firmware_body.receive(
         stream, first, length, session, Patience(60), 10, lambda received, total: None
     )
