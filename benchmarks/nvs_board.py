@@ -1,4 +1,4 @@
-"""A provisioned board's NVS, a dict, for runtime_board.py."""
+"""A board's NVS, a dict, for runtime_board.py."""
 
 UDS = bytes(range(32))
 NOT_FOUND = -0x1102
@@ -7,8 +7,8 @@ NOT_FOUND = -0x1102
 class Nvs:
     """One for all namespaces: their keys differ."""
 
-    def __init__(self):
-        self.values = {"uds": UDS}
+    def __init__(self, is_provisioned):
+        self.values = {"uds": UDS} if is_provisioned else {}
 
     def get_i32(self, key):
         if key not in self.values:

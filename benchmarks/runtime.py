@@ -109,10 +109,10 @@ def _heaps(folder: Path) -> dict[str, float]:
         part = folder / f"heap{name}"
         part.mkdir()
         with board_side(part, size, identity="provisioned" if name == "2" else "mac") as updates:
-            found[f"min_heap{name}_kb"] = _smallest(64, 512, 2, updates)
+            found[f"min_heap{name}_kb"] = _smallest(64, 512, 1, updates)
             if name == "2":
                 resumed = partial(updates, cut_at=size // 2)
-                found["min_heap2_resumed_kb"] = _smallest(64, 512, 2, resumed)
+                found["min_heap2_resumed_kb"] = _smallest(64, 512, 1, resumed)
             if size == IMAGE_BYTES:
                 gap = min(_longest_gap(updates) for _ in range(_ROUNDS))
                 found[f"gap{name}_units"] = round(gap, 2)

@@ -2,10 +2,32 @@
 time or again: that needs the memory that a session and its code would take.
 """
 
+from . import compat
+from .compat import const
+
+_READERS = const(
+    (
+        "esp_image.parser",
+        "esp_image.segments",
+        "esp_image.readback",
+        "esp_image.header",
+        "esp_image.chips",
+        "esp_image.chip_table",
+        "esp_image.compat",
+        "esp_image.checksum_viper",
+    )
+)
 _STEPS = {
     "attempt": ("idle", "connecting"),
     "connected": ("connecting", "attesting"),
 }
+
+
+def new_session(board, slot, expected, trust):
+    """The session of an update as it begins."""
+    # What read the running image; its turn comes again with the first byte of the new one.
+    compat.let_go(*_READERS)
+    return PendingSession(board, slot, expected, trust)
 
 
 class Part:
@@ -15,6 +37,18 @@ class Part:
     them, where they are too few to be judged, and flash holds none. digest: SHA-256 of the whole
     image. total: its length, None while unknown. It has no methods: they would keep this module.
     """
+
+
+def part_of(session, writer, is_written):
+    """What is known of what has come to a resumable.ResumableSession, by its writer. is_written: in
+    flash, as far as its sectors are full; the rest goes there now. Raises
+    OtaError("flash-write")."""
+    part = Part()
+    part.kept, part.total, part.digest = session.received, session.total, session.digest
+    part.head = b"" if is_written else bytes(writer.come())
+    part.crc = writer.put_away() if is_written else 0
+    part.withheld = writer.withheld
+    return part
 
 
 class PendingSession:
@@ -54,11 +88,9 @@ class PendingSession:
 
     def session(self):
         """The resumable.ResumableSession that goes on from here."""
-        from .progress import Progress
         from .resumable import ResumableSession
 
-        progress = Progress(self._board, self.slot)
-        made = ResumableSession(self.slot, self._expected, self._trust, progress, self._part)
+        made = ResumableSession(self.slot, self._expected, self._trust, self._board, self._part)
         made.state, made.attempt, made.cancelled = self.state, self.attempt, self.cancelled
         return made
 

@@ -2,8 +2,13 @@ from esp_image.expected import Expected
 
 from .errors import OtaError
 from .resumable import ResumableSession
+from .resumable_writer import ResumableWriter
 from .service import _Board, _Partition
 from .trust import Trust
+
+def new_session(
+    board: _Board, slot: _Partition, expected: Expected, trust: Trust
+) -> PendingSession: ...
 
 class Part:
     kept: int
@@ -12,6 +17,8 @@ class Part:
     head: bytes
     digest: bytes | None
     total: int | None
+
+def part_of(session: ResumableSession, writer: ResumableWriter, is_written: bool) -> Part: ...
 
 class PendingSession:
     slot: _Partition

@@ -23,9 +23,9 @@ async def new_session(service):
     )
     expected = _expected(service, slot)
     if config.protocol == 2 and not config.insecure:
-        from . import protocol2
+        from . import pending
 
-        return protocol2.session(board, slot, expected, found)
+        return pending.new_session(board, slot, expected, found)
     from .session import Session
 
     return Session(slot, expected, found)

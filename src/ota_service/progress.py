@@ -10,7 +10,6 @@ import struct
 
 from .compat import const
 
-STEP_BYTES = const(65536)
 _NAMESPACE = const("ota")
 _KEY = const("progress")
 _FORMAT = const("<BIII32s16s")
@@ -22,17 +21,15 @@ _RECORD_BYTES = const(61)
 class Progress:
     """The progress of one slot's update.
 
-    board: whose NVS. slot: the partition that is written. step_bytes: how much is written between
-    two records, a multiple of 4096.
+    board: whose NVS. slot: the partition that is written.
     kept: bytes that the record counts, 0 without one. crc, digest, withheld: what it says of them.
     """
 
     head = b""  # as a pending.Part's: a record begins with a whole sector
 
-    def __init__(self, board, slot, step_bytes=STEP_BYTES):
+    def __init__(self, board, slot):
         self._board = board
         _, _, self._address, self._slot_bytes, _, _ = slot.info()
-        self._step_bytes = step_bytes
         self._is_stored = False
         self.kept = 0
         self.crc = 0
@@ -56,10 +53,6 @@ class Progress:
             return False
         self.kept, self.crc, self.digest, self.withheld = kept, crc, digest, withheld
         return True
-
-    def is_due(self, written):
-        """Whether so many bytes in flash are worth a new record. Does not allocate."""
-        return written - self.kept >= self._step_bytes
 
     def store(self, written, crc, digest, withheld):
         """Keep a record. Without one the update starts over after a power cut, and nothing else."""

@@ -8,27 +8,33 @@ to have the SHA-256 that was announced, and is verified from flash as every othe
 
 from hashlib import sha256
 
-from .compat import const
+from .compat import const, let_go
 from .errors import OtaError, PeerError
 from .session import Session
 
 # Errors beside PeerError after which the next update goes on where this one was
 _GOES_ON = const(("cancelled", "deadline"))
+_STEP_BYTES = const(65536)
 
 
 class ResumableSession(Session):
-    """The update of one slot. progress: a progress.Progress. part: what has come in an attempt
-    before, a pending.Part, or None. The rest as Session's.
+    """The update of one slot. board: whose NVS keeps the progress. part: what has come in an
+    attempt before, a pending.Part, or None. The rest as Session's.
 
-    digest: SHA-256 of the whole image of which some has come; None before. verdict: what the agent
-    says of this board.
+    step_bytes: how much is written between two records of the progress, a multiple of 4096. digest:
+    SHA-256 of the whole image of which some has come; None before. verdict: what the agent says of
+    this board.
     """
 
     _hash = False  # the whole image's is computed here
 
-    def __init__(self, slot, expected, trust, progress, part=None):
+    step_bytes = _STEP_BYTES
+
+    def __init__(self, slot, expected, trust, board, part=None):
         super().__init__(slot, expected, trust)
-        self._progress = progress
+        self._board = board
+        self._progress = None  # none is kept
+        self._next_record = 0
         self._part = part
         self._computed = None
         self.digest = self.verdict = None
@@ -52,15 +58,10 @@ class ResumableSession(Session):
     def _put_away(self):
         """What has come is in flash, or in a Part, which is all that is held of it."""
         if self.received:
-            from .pending import Part
+            from .pending import part_of
 
-            part = Part()
-            part.kept, part.total, part.digest = self.received, self.total, self.digest
             # Before the image is judged flash is not touched.
-            part.head = b"" if self._accepted else bytes(self._writer.come())
-            part.crc = self._writer.put_away() if self._accepted else 0
-            part.withheld = self._writer.withheld
-            self._part = part
+            self._part = part_of(self, self._writer, self._accepted)
         self._parser = self._writer = self._computed = None
         self._received, self._total = 0, None
 
@@ -68,6 +69,7 @@ class ResumableSession(Session):
         self.digest = None
         super()._start()
         self._computed = sha256()
+        self._next_record = self.step_bytes
 
     def _new_writer(self):
         from .resumable_writer import ResumableWriter
@@ -85,7 +87,8 @@ class ResumableSession(Session):
         earlier run whose progress was kept, if it fits; yields between sectors. Those bytes are
         hashed and parsed as if they came."""
         self.make_room()
-        part = self._progress if self._progress.load() else None
+        progress = self._progress_now()
+        part = progress if progress.load() else None
         if self._part is not None:
             part, self._part = self._part, None
         if part is None:
@@ -98,17 +101,25 @@ class ResumableSession(Session):
             is_same = False
         if is_same:
             self.digest = part.digest
+            self._next_record = progress.kept + self.step_bytes
             self._go("seek")
         else:
-            self._progress.forget()
+            self._forget_progress()
             self._start()
 
     def restart(self):
         """Forget what has come: it is of no use any more."""
         self._go("reset")
         self._part = None
-        self._progress.forget()
+        self._forget_progress()
         self._start()
+
+    def _forget_progress(self):
+        """None is kept now, nor for a while, in which there is little memory."""
+        if self._progress is not None:
+            self._progress.forget()
+            self._progress = None
+            let_go("ota_service.progress")
 
     def announced(self, digest, offset, total):
         """What comes is the image of this SHA-256 and length, from `offset` on: where this session
@@ -132,9 +143,20 @@ class ResumableSession(Session):
     def take(self, count):
         """As Session.take; also keeps a record of the progress now and then."""
         super().take(count)
-        writer = self._writer
-        if self._progress.is_due(writer.written) and not self._parser.is_complete:
-            self._progress.store(writer.written, writer.crc, self.digest, writer.withheld)
+        if self._writer.written >= self._next_record and not self._parser.is_complete:
+            self._keep_record()
+
+    def _progress_now(self):
+        if self._progress is None:
+            from .progress import Progress
+
+            self._progress = Progress(self._board, self.slot)
+        return self._progress
+
+    def _keep_record(self):
+        progress, writer = self._progress_now(), self._writer
+        progress.store(writer.written, writer.crc, self.digest, writer.withheld)
+        self._next_record = writer.written + self.step_bytes
 
     def end_of_body(self):
         """All that was announced has come. Raises OtaError unless it is a whole image, and the one
@@ -149,7 +171,7 @@ class ResumableSession(Session):
 
     def switch(self, boots_next):
         """As Session.switch. Nothing is resumed in a slot that can boot."""
-        self._progress.forget()
+        self._forget_progress()
         super().switch(boots_next)
 
     def fail(self, error):
@@ -158,5 +180,5 @@ class ResumableSession(Session):
         if lost or self.state in ("connecting", "attesting"):
             self._go("failed")  # the slot lacks its first bytes
             return
-        self._progress.forget()
+        self._forget_progress()
         super().fail(error)

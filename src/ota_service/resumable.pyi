@@ -3,12 +3,12 @@ from collections.abc import Iterator
 from esp_image.expected import Expected
 
 from .pending import Part, PendingSession
-from .progress import Progress
 from .service import _Board, _Partition
 from .session import Session
 from .trust import Trust
 
 class ResumableSession(Session):
+    step_bytes: int
     digest: bytes | None
     verdict: str | None
     def __init__(
@@ -16,7 +16,7 @@ class ResumableSession(Session):
         slot: _Partition,
         expected: Expected,
         trust: Trust,
-        progress: Progress,
+        board: _Board,
         part: Part | None = None,
     ) -> None: ...
     def pending(self, board: _Board) -> PendingSession: ...

@@ -12,8 +12,6 @@ from ota_crypto import sha256, steps
 from ota_service import confirmation, secure_version
 from ota_service.descriptor import read_descriptor
 from ota_service.errors import OtaError
-from ota_service.progress import STEP_BYTES
-from ota_service.progress import Progress as KeptProgress
 from ota_service.resumable import ResumableSession
 from ota_service.session import Session
 from ota_service.trust import find_trust_steps
@@ -175,12 +173,13 @@ class ResumingFirmware(Firmware):
     step_bytes: how much is written between two records of progress.
     """
 
-    def __init__(self, step_bytes=STEP_BYTES):
+    def __init__(self, step_bytes=ResumableSession.step_bytes):
         self._step_bytes = step_bytes
 
     def make_session(self, board, slot, expected, trust):
-        progress = KeptProgress(board, slot, self._step_bytes)
-        return ResumableSession(slot, expected, trust, progress)
+        session = ResumableSession(slot, expected, trust, board)
+        session.step_bytes = self._step_bytes
+        return session
 
     def transfer(self, session, image):
         session.begin_attempt()

@@ -19,7 +19,6 @@ from ota_service import (
 from ota_service.descriptor import read_descriptor
 from ota_service.errors import OtaError, PeerError
 from ota_service.patience import Patience
-from ota_service.progress import Progress
 from ota_service.resumable import ResumableSession
 from ota_service.trust import Trust
 from virtual_esp32.board import VirtualBoard
@@ -77,7 +76,7 @@ def new_session(board):
     slot = board.running_partition().get_next_update()
     trust = Trust("none", [], unsigned_allowed=True)
     expected = acceptance.Expected(13, running=read_descriptor(board.running_partition()))
-    session = ResumableSession(slot, expected, trust, Progress(board, slot))
+    session = ResumableSession(slot, expected, trust, board)
     session.begin_attempt()
     return session
 

@@ -7,7 +7,6 @@ from esp_image import acceptance
 from ota_crypto import sha256, steps
 from ota_service.descriptor import read_descriptor
 from ota_service.errors import OtaError, PeerError
-from ota_service.progress import Progress
 from ota_service.resumable import ResumableSession
 from ota_service.trust import find_trust_steps
 from virtual_esp32.board import VirtualBoard
@@ -42,7 +41,8 @@ def new_session(board, floor=0):
         secure_version_floor=floor,
     )
     trust = steps.run(find_trust_steps(board, ()))
-    session = ResumableSession(slot, expected, trust, Progress(board, slot, STEP))
+    session = ResumableSession(slot, expected, trust, board)
+    session.step_bytes = STEP
     session.begin_attempt()
     session.connected()
     steps.run(session.resume_steps())
@@ -212,13 +212,13 @@ def test_records_come_a_step_apart_and_none_for_a_whole_image():
     board = new_board()
     session = new_session(board)
     kept = []
-    store = session._progress.store
+    keep_record = session._keep_record
 
-    def counting(written, *rest):
-        kept.append(written)
-        store(written, *rest)
+    def counting():
+        kept.append(session._writer.written)
+        keep_record()
 
-    session._progress.store = counting
+    session._keep_record = counting
     receive(session, NEW)
     assert kept == list(range(STEP, len(NEW), STEP))
     assert len(NEW) % STEP == 0 or len(NEW) - kept[-1] < STEP
