@@ -19,14 +19,16 @@ from tests.dice_auth.test_server import Address, request, with_server
 ENROLLED = board(1)
 PEM = ENROLLED.pem.encode()
 SILENT, SLOW = 1000, 200
+# As long as such a client is let stay.
+STAY_S = 2.0
 TINY = b"GET /healthz HTTP/1.1\r\n\r\n"
 
 
 def test_a_thousand_silent_and_two_hundred_slow_clients_at_once(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_protocol, "HEADER_TIMEOUT_S", 1.0)
-    monkeypatch.setattr(http_protocol, "BODY_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(http_protocol, "HEADER_TIMEOUT_S", STAY_S)
+    monkeypatch.setattr(http_protocol, "BODY_TIMEOUT_S", STAY_S)
 
     async def drip(address: Address) -> bytes:
         """A body, a byte at a time, until the server has enough of it."""
@@ -66,7 +68,8 @@ def test_a_thousand_silent_and_two_hundred_slow_clients_at_once(
             assert await ask(address, ENROLLED.pem) == 200
             slowest_s = max(slowest_s, time.monotonic() - started)
             asked += 1
-        assert slowest_s < 1, slowest_s
+        # Who asks does not wait until they are gone.
+        assert slowest_s < STAY_S, slowest_s
         assert asked > 20
         assert {task.result() for task in silent} == {b""}
         answers = [task.result() for task in slow]
