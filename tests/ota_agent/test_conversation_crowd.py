@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from ota_agent.conversation import Conversation
+from ota_agent.firmware_file import FirmwareFile
 from ota_agent.http_request import Request
+from ota_agent.transfer import Progress, Transfer
 from tests.ota_agent.attested_scene import AttestedScene, HttpBoard, attested_scene
 from tests.ota_agent.board_peer import BoardPeer, reset
 from tests.ota_agent.images import signed_image
@@ -123,3 +125,56 @@ def test_many_requests_in_the_smallest_records_let_others_have_their_turn(
 
     asyncio.run(run())
     assert len(set(answered)) > 3
+
+
+def test_a_request_is_answered_before_the_firmware_that_another_has_asked_for_goes_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are there at once, the one for firmware first: a megabyte does not hold up a line."""
+    done: list[str] = []
+    answer, go_on = Conversation._answer, Transfer.go_on
+
+    def note_answer(conversation: Conversation, request: Request) -> None:
+        done.append(request.path)
+        answer(conversation, request)
+
+    def note_sending(transfer: Transfer, now: float) -> Progress:
+        done.append("sending")
+        return go_on(transfer, now)
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        async with attested_scene(tmp_path, image=IMAGE) as here:
+            ready = [asyncio.Event(), asyncio.Event()]
+            may_ask, has_asked, both_have = (threading.Event() for _ in range(3))
+
+            def ask_firmware(board: HttpBoard) -> bytes:
+                token = board.token()
+                loop.call_soon_threadsafe(ready[0].set)
+                assert may_ask.wait(5)
+                board.send("GET", "/v2/firmware", f"Authorization: Bearer {token}")
+                has_asked.set()
+                return board.response().body
+
+            def ask_nothing(board: HttpBoard) -> list[int]:
+                board.send("GET", "/nothing")
+                statuses = [board.response().status]
+                loop.call_soon_threadsafe(ready[1].set)
+                assert has_asked.wait(5)
+                board.send("GET", "/nothing")
+                both_have.set()
+                return [*statuses, board.response().status]
+
+            talks = [asyncio.create_task(here.talk(each)) for each in (ask_firmware, ask_nothing)]
+            for each in ready:
+                await each.wait()
+            monkeypatch.setattr(Conversation, "_answer", note_answer)
+            monkeypatch.setattr(Transfer, "go_on", note_sending)
+            # As a file that has been there for a while.
+            monkeypatch.setattr(FirmwareFile, "when_current", lambda file, take: take(file.offer))
+            may_ask.set()
+            assert both_have.wait(5)  # nobody has a turn meanwhile
+            assert await asyncio.gather(*talks) == [IMAGE, [404, 404]]
+
+    asyncio.run(run())
+    assert done[:3] == ["/v2/firmware", "/nothing", "sending"]
