@@ -1,8 +1,8 @@
 """Protocol 2: challenge, evidence, then the firmware, framed and resumable.
 
 protocol.md, section C. The order of things over one connection; what goes over it and comes back
-is `proof`'s and `firmware_body`'s part. Where memory is scarce the code of each step gives way to
-the next one's: a step is a function, whose frame would keep what it used.
+is the part of `proof`, `asking` and `firmware_body`. Where memory is scarce the code of each step
+gives way to the next one's: a step is a function, whose frame would keep what it used.
 """
 
 from . import compat

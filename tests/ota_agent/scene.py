@@ -136,6 +136,17 @@ async def scene(
             await asyncio.to_thread(made.close)
 
 
+class Turns:
+    """count: of this event loop's turns, from `begin` on."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def begin(self) -> None:
+        self.count += 1
+        asyncio.get_running_loop().call_soon(self.begin)
+
+
 def living_sessions() -> int:
     """Sessions in memory, over or not."""
     return sum(type(each) is Session for each in gc.get_objects())

@@ -16,7 +16,7 @@ from ota_agent.transfer import Progress, Transfer
 from tests.ota_agent.attested_scene import AttestedScene, HttpBoard, attested_scene
 from tests.ota_agent.board_peer import BoardPeer, reset
 from tests.ota_agent.images import signed_image
-from tests.ota_agent.scene import living_sessions
+from tests.ota_agent.scene import Turns, living_sessions
 
 CLIENTS = 200
 IMAGE = signed_image(size=1_000_000)
@@ -90,23 +90,17 @@ def test_many_requests_in_the_smallest_records_let_others_have_their_turn(
     and a board without a token may send a hundred requests of some thousand records each."""
     count = 40
     answered: list[int] = []
-    turns = 0
+    turns = Turns()
     answer = Conversation._answer
 
     def note(conversation: Conversation, request: Request) -> None:
-        answered.append(turns)
+        answered.append(turns.count)
         answer(conversation, request)
 
     monkeypatch.setattr(Conversation, "_answer", note)
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
-
-        def turn() -> None:
-            nonlocal turns
-            turns += 1
-            loop.call_soon(turn)
-
         async with attested_scene(tmp_path) as here:
             is_there, has_sent = asyncio.Event(), threading.Event()
 
@@ -120,7 +114,7 @@ def test_many_requests_in_the_smallest_records_let_others_have_their_turn(
             talking = asyncio.create_task(here.talk(work))
             await is_there.wait()
             assert has_sent.wait(5)  # nobody has a turn meanwhile
-            turn()
+            turns.begin()
             assert await talking == [404] * count
 
     asyncio.run(run())

@@ -12,7 +12,7 @@ import pytest
 from ota_agent.protocol1 import CertificateReader
 from tests.ota_agent.board_peer import BoardPeer, board_context
 from tests.ota_agent.images import signed_image
-from tests.ota_agent.scene import Scene, scene
+from tests.ota_agent.scene import Scene, Turns, scene
 
 IMAGE = signed_image(size=4000)
 
@@ -75,23 +75,17 @@ def test_one_that_is_there_in_the_smallest_records_lets_others_have_their_turn(
     tmp_path: Path, board_certificate: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fed: list[int] = []
-    turns = 0
+    turns = Turns()
     feed = CertificateReader.feed
 
     def note(reader: CertificateReader, data: bytes) -> None:
-        fed.append(turns)
+        fed.append(turns.count)
         feed(reader, data)
 
     monkeypatch.setattr(CertificateReader, "feed", note)
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
-
-        def turn() -> None:
-            nonlocal turns
-            turns += 1
-            loop.call_soon(turn)
-
         async with scene(tmp_path, image=IMAGE) as here:
             is_there, has_sent = asyncio.Event(), threading.Event()
 
@@ -105,7 +99,7 @@ def test_one_that_is_there_in_the_smallest_records_lets_others_have_their_turn(
             talking = asyncio.create_task(here.board(work))
             await is_there.wait()
             assert has_sent.wait(5)  # nobody has a turn meanwhile
-            turn()
+            turns.begin()
             assert await talking == IMAGE
 
     asyncio.run(run())
